@@ -1,0 +1,3 @@
+//! The `groundstate` command.
+#![forbid(unsafe_code)]
+fn main() {}

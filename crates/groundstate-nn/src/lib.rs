@@ -1,0 +1,1 @@
+//! Layers and kernels of small convolutional energy networks.

@@ -1,0 +1,4 @@
+//! Visual anomaly detection and localization with energy-based models.
+#![forbid(unsafe_code)]
+
+pub mod image;
