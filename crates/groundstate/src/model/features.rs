@@ -1,0 +1,451 @@
+//! Fixed, differentiable features of a picture: what the closed-form reference energy looks at.
+//!
+//! At three scales (1, 1/2, 1/4): rectified gradients in eight directions, the gradient magnitude,
+//! local contrast and colour, averaged (and some of them maximised) over cells of 8 × 8 pixels of
+//! the picture; signed square roots; then each cell together with the mean of its 3 × 3
+//! surroundings. [`Pyramid::backward`] is the exact adjoint, so an energy of these features has a
+//! gradient at the pixels.
+
+use super::plane::{
+    Plane, Real, block_mean, block_mean_adjoint, box_mean, box_mean_adjoint, reflect, sobel, sobel_adjoint,
+};
+
+/// Edge of a cell in pixels of the picture.
+pub const CELL: usize = 8;
+const SCALES: [usize; 3] = [1, 2, 4];
+const DIRECTIONS: usize = 8;
+/// Radius of the window that local contrast is measured against, in pixels of its scale.
+const CONTRAST_RADIUS: usize = 8;
+/// Keeps the gradient magnitude differentiable at zero.
+const MAGNITUDE_FLOOR: f64 = 1e-8;
+/// Keeps the signed square root differentiable at zero.
+const ROOT_FLOOR: f64 = 1e-6;
+
+/// The feature map φ: pictures of `channels` channels to `cells × dimensions` numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pyramid {
+    channels: usize,
+}
+
+/// One scale of a picture with everything that both passes need.
+struct Level<T> {
+    pool: usize,
+    colour: Vec<Plane<T>>,
+    contrast: Vec<Plane<T>>,
+    gx: Plane<T>,
+    gy: Plane<T>,
+}
+
+/// The values of one pixel row that get pooled.
+struct Row<T> {
+    oriented: Vec<Vec<T>>,
+    magnitude: Vec<T>,
+}
+
+impl Pyramid {
+    pub(crate) fn new(channels: usize) -> Self {
+        Self { channels }
+    }
+
+    /// Features per cell that are averaged, at one scale.
+    fn averaged(self) -> usize {
+        DIRECTIONS + 1 + 2 * self.channels
+    }
+
+    /// Features per cell that are maximised, at one scale.
+    fn maximised(self) -> usize {
+        1 + 2 * self.channels
+    }
+
+    /// Features of a cell without its surroundings.
+    fn own(self) -> usize {
+        SCALES.len() * (self.averaged() + self.maximised())
+    }
+
+    /// Length of one cell's feature vector.
+    pub(crate) fn dimensions(self) -> usize {
+        2 * self.own()
+    }
+
+    /// Features of one picture.
+    ///
+    /// # Shapes
+    /// `picture`: height × width × channels, both edges multiples of [`CELL`]. Result:
+    /// (height / 8) × (width / 8) × [`Pyramid::dimensions`].
+    pub(crate) fn forward<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
+        let pooled = self.pooled(picture, width, height);
+        let rooted: Vec<T> = pooled.iter().map(|&value| signed_root(value)).collect();
+        self.with_surroundings(&rooted, width / CELL, height / CELL)
+    }
+
+    /// Gradient at the pixels of Σ `weights` · features: the adjoint of [`Pyramid::forward`] there.
+    ///
+    /// # Shapes
+    /// `weights` like the features; the result like the picture.
+    pub(crate) fn backward<T: Real>(
+        self,
+        picture: &[T],
+        width: usize,
+        height: usize,
+        weights: &[T],
+    ) -> Vec<T> {
+        let own = self.own();
+        let pooled = self.pooled(picture, width, height);
+        let mut weights = self.with_surroundings_adjoint(weights, width / CELL, height / CELL);
+        for (weight, &value) in weights.iter_mut().zip(&pooled) {
+            *weight = *weight * signed_root_slope(value);
+        }
+        let planes = self.split(picture, width, height);
+        let mut gradient: Vec<Plane<T>> = planes.iter().map(|p| Plane::zeros(p.width, p.height)).collect();
+        for (i, &scale) in SCALES.iter().enumerate() {
+            let level = Level::new(&planes, scale);
+            let offset = i * own / SCALES.len();
+            let of_level = self.level_backward(&level, &weights, offset);
+            for (to, from) in gradient.iter_mut().zip(&of_level) {
+                to.add_scaled(&block_mean_adjoint(from, scale), T::one());
+            }
+        }
+        let mut out = vec![T::zero(); picture.len()];
+        for (c, plane) in gradient.iter().enumerate() {
+            for (to, &value) in out.iter_mut().skip(c).step_by(self.channels).zip(&plane.values) {
+                *to = value;
+            }
+        }
+        out
+    }
+
+    fn split<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<Plane<T>> {
+        assert_eq!(picture.len(), width * height * self.channels, "picture has another shape");
+        assert!(
+            width.is_multiple_of(CELL) && height.is_multiple_of(CELL),
+            "edges must be multiples of {CELL}"
+        );
+        (0..self.channels)
+            .map(|c| Plane {
+                width,
+                height,
+                values: picture.iter().skip(c).step_by(self.channels).copied().collect(),
+            })
+            .collect()
+    }
+
+    /// Averages and maxima of every cell: cells × [`Pyramid::own`].
+    fn pooled<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
+        let own = self.own();
+        let planes = self.split(picture, width, height);
+        let mut cells = vec![T::zero(); (width / CELL) * (height / CELL) * own];
+        for (i, &scale) in SCALES.iter().enumerate() {
+            self.level_forward(&Level::new(&planes, scale), &mut cells, i * own / SCALES.len());
+        }
+        cells
+    }
+
+    fn level_forward<T: Real>(self, level: &Level<T>, cells: &mut [T], offset: usize) {
+        let (width, height, pool) = (level.gx.width, level.gx.height, level.pool);
+        let mut sums = vec![vec![T::zero(); width]; self.averaged()];
+        let mut peaks = vec![vec![T::zero(); width]; self.maximised()];
+        let mut row = Row::new(width);
+        for cell_y in 0..height / pool {
+            sums.iter_mut().for_each(|line| line.fill(T::zero()));
+            peaks.iter_mut().for_each(|line| line.fill(T::neg_infinity()));
+            for y in cell_y * pool..(cell_y + 1) * pool {
+                row.compute(level.gx.row(y), level.gy.row(y));
+                for (sum, line) in sums.iter_mut().zip(&row.oriented) {
+                    add(sum, line, |v| v);
+                }
+                add(&mut sums[DIRECTIONS], &row.magnitude, |v| v);
+                raise(&mut peaks[0], &row.magnitude, |v| v);
+                for c in 0..self.channels {
+                    let contrast = level.contrast[c].row(y);
+                    add(&mut sums[DIRECTIONS + 1 + c], contrast, T::abs);
+                    add(&mut sums[DIRECTIONS + 1 + self.channels + c], level.colour[c].row(y), |v| v);
+                    raise(&mut peaks[1 + c], contrast, T::abs);
+                    raise(&mut peaks[1 + self.channels + c], contrast, |v| v);
+                }
+            }
+            let scale = T::of(1.0 / (pool * pool) as f64);
+            let own = self.own();
+            for cell_x in 0..width / pool {
+                let at = (cell_y * (width / pool) + cell_x) * own + offset;
+                let columns = cell_x * pool..(cell_x + 1) * pool;
+                for (f, sum) in sums.iter().enumerate() {
+                    cells[at + f] = sum[columns.clone()].iter().fold(T::zero(), |s, &v| s + v) * scale;
+                }
+                for (f, peak) in peaks.iter().enumerate() {
+                    cells[at + self.averaged() + f] =
+                        peak[columns.clone()].iter().fold(T::neg_infinity(), |m, &v| m.max(v));
+                }
+            }
+        }
+    }
+
+    /// Gradient at this level's colour planes, for cell weights that start at `offset`.
+    fn level_backward<T: Real>(self, level: &Level<T>, weights: &[T], offset: usize) -> Vec<Plane<T>> {
+        let (width, height, pool) = (level.gx.width, level.gx.height, level.pool);
+        let (own, channels, averaged) = (self.own(), self.channels, self.averaged());
+        let scale = T::of(1.0 / (pool * pool) as f64);
+        let mut dgx = Plane::zeros(width, height);
+        let mut dgy = Plane::zeros(width, height);
+        let mut dcontrast: Vec<Plane<T>> = (0..channels).map(|_| Plane::zeros(width, height)).collect();
+        let mut dcolour = dcontrast.clone();
+        let mut row = Row::new(width);
+        let mut magnitudes = Plane::zeros(width, pool);
+        let mut spread = vec![vec![T::zero(); width]; averaged];
+        for cell_y in 0..height / pool {
+            let first = cell_y * pool;
+            let cell = |cell_x: usize| (cell_y * (width / pool) + cell_x) * own + offset;
+            for (f, line) in spread.iter_mut().enumerate() {
+                for (cell_x, columns) in line.chunks_exact_mut(pool).enumerate() {
+                    columns.fill(weights[cell(cell_x) + f] * scale);
+                }
+            }
+            for y in first..first + pool {
+                row.compute(level.gx.row(y), level.gy.row(y));
+                magnitudes.row_mut(y - first).copy_from_slice(&row.magnitude);
+                let (gx, gy) = (level.gx.row(y), level.gy.row(y));
+                row.backward(gx, gy, &spread[..=DIRECTIONS], dgx.row_mut(y), dgy.row_mut(y));
+                for c in 0..channels {
+                    let contrast = level.contrast[c].row(y);
+                    let weight = &spread[DIRECTIONS + 1 + c];
+                    for (x, to) in dcontrast[c].row_mut(y).iter_mut().enumerate() {
+                        *to = weight[x] * sign(contrast[x]);
+                    }
+                    dcolour[c].row_mut(y).copy_from_slice(&spread[DIRECTIONS + 1 + channels + c]);
+                }
+            }
+            for cell_x in 0..width / pool {
+                let (at, left) = (cell(cell_x) + averaged, cell_x * pool);
+                let (x, y) = first_maximum(pool, |x, y| magnitudes.row(y)[left + x]);
+                let at_peak = (first + y) * width + left + x;
+                let (gx, gy) = (level.gx.values[at_peak], level.gy.values[at_peak]);
+                let slope = weights[at] / magnitudes.row(y)[left + x];
+                dgx.values[at_peak] += gx * slope;
+                dgy.values[at_peak] += gy * slope;
+                for c in 0..channels {
+                    let contrast = &level.contrast[c];
+                    let value = |x: usize, y: usize| contrast.row(first + y)[left + x];
+                    let (x, y) = first_maximum(pool, |x, y| value(x, y).abs());
+                    dcontrast[c].values[(first + y) * width + left + x] +=
+                        weights[at + 1 + c] * sign(value(x, y));
+                    let (x, y) = first_maximum(pool, value);
+                    dcontrast[c].values[(first + y) * width + left + x] += weights[at + 1 + channels + c];
+                }
+            }
+        }
+        let dgrey = sobel_adjoint(&dgx, &dgy);
+        for c in 0..channels {
+            dcolour[c].add_scaled(&dcontrast[c], T::one());
+            dcolour[c].add_scaled(&box_mean_adjoint(&dcontrast[c], CONTRAST_RADIUS), -T::one());
+            dcolour[c].add_scaled(&dgrey, T::of(1.0 / channels as f64));
+        }
+        dcolour
+    }
+
+    fn with_surroundings<T: Real>(self, cells: &[T], columns: usize, rows: usize) -> Vec<T> {
+        let own = self.own();
+        let ninth = T::of(1.0 / 9.0);
+        let mut out = vec![T::zero(); 2 * cells.len()];
+        for (i, to) in out.chunks_exact_mut(2 * own).enumerate() {
+            let (self_part, around) = to.split_at_mut(own);
+            self_part.copy_from_slice(&cells[i * own..(i + 1) * own]);
+            for j in neighbours(i % columns, i / columns, columns, rows) {
+                add(around, &cells[j * own..(j + 1) * own], |v| v * ninth);
+            }
+        }
+        out
+    }
+
+    fn with_surroundings_adjoint<T: Real>(self, weights: &[T], columns: usize, rows: usize) -> Vec<T> {
+        let own = self.own();
+        let ninth = T::of(1.0 / 9.0);
+        let mut out = vec![T::zero(); weights.len() / 2];
+        for (i, from) in weights.chunks_exact(2 * own).enumerate() {
+            let (self_part, around) = from.split_at(own);
+            add(&mut out[i * own..(i + 1) * own], self_part, |v| v);
+            for j in neighbours(i % columns, i / columns, columns, rows) {
+                add(&mut out[j * own..(j + 1) * own], around, |v| v * ninth);
+            }
+        }
+        out
+    }
+}
+
+impl<T: Real> Level<T> {
+    fn new(planes: &[Plane<T>], scale: usize) -> Self {
+        let colour: Vec<Plane<T>> = planes.iter().map(|plane| block_mean(plane, scale)).collect();
+        let contrast = colour
+            .iter()
+            .map(|plane| {
+                let mut contrast = plane.clone();
+                contrast.add_scaled(&box_mean(plane, CONTRAST_RADIUS), -T::one());
+                contrast
+            })
+            .collect();
+        let mut grey = Plane::zeros(colour[0].width, colour[0].height);
+        for plane in &colour {
+            grey.add_scaled(plane, T::of(1.0 / colour.len() as f64));
+        }
+        let (gx, gy) = sobel(&grey);
+        Self { pool: CELL / scale, colour, contrast, gx, gy }
+    }
+}
+
+impl<T: Real> Row<T> {
+    fn new(width: usize) -> Self {
+        Self { oriented: vec![vec![T::zero(); width]; DIRECTIONS], magnitude: vec![T::zero(); width] }
+    }
+
+    /// Direction k takes max(0, cos(angle − 2πk/8))³ of the magnitude; opposite directions share
+    /// their projection, and cos³ · m = (projection)³ / m².
+    fn compute(&mut self, gx: &[T], gy: &[T]) {
+        let floor = T::of(MAGNITUDE_FLOOR);
+        for (to, (&gx, &gy)) in self.magnitude.iter_mut().zip(gx.iter().zip(gy)) {
+            *to = (gx * gx + gy * gy + floor).sqrt();
+        }
+        for (direction, line) in self.oriented.iter_mut().enumerate() {
+            let (cos, sin) = unit::<T>(direction);
+            for (to, (&m, (&gx, &gy))) in line.iter_mut().zip(self.magnitude.iter().zip(gx.iter().zip(gy))) {
+                let projection = (gx * cos + gy * sin).max(T::zero());
+                *to = projection * projection * projection / (m * m);
+            }
+        }
+    }
+
+    /// Adds the gradient of the averaged oriented magnitudes and of the averaged magnitude.
+    fn backward(&self, gx: &[T], gy: &[T], weights: &[Vec<T>], dgx: &mut [T], dgy: &mut [T]) {
+        let (two, three) = (T::of(2.0), T::of(3.0));
+        for (x, (&gx, &gy)) in gx.iter().zip(gy).enumerate() {
+            let m = self.magnitude[x];
+            let inverse_square = T::one() / (m * m);
+            let (mut along_x, mut along_y, mut radial) = (T::zero(), T::zero(), weights[DIRECTIONS][x] / m);
+            for direction in 0..DIRECTIONS {
+                let (cos, sin) = unit::<T>(direction);
+                let projection = (gx * cos + gy * sin).max(T::zero());
+                let slope = weights[direction][x] * three * projection * projection * inverse_square;
+                along_x += slope * cos;
+                along_y += slope * sin;
+                radial -= weights[direction][x] * two * self.oriented[direction][x] * inverse_square;
+            }
+            dgx[x] += along_x + radial * gx;
+            dgy[x] += along_y + radial * gy;
+        }
+    }
+}
+
+/// (cos, sin) of direction k of eight.
+fn unit<T: Real>(direction: usize) -> (T, T) {
+    const HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
+    const COS: [f64; DIRECTIONS] = [1.0, HALF, 0.0, -HALF, -1.0, -HALF, 0.0, HALF];
+    (T::of(COS[direction]), T::of(COS[(direction + 6) % DIRECTIONS]))
+}
+
+fn signed_root<T: Real>(value: T) -> T {
+    let floor = T::of(ROOT_FLOOR);
+    sign(value) * ((value.abs() + floor).sqrt() - floor.sqrt())
+}
+
+fn signed_root_slope<T: Real>(value: T) -> T {
+    T::of(0.5) / (value.abs() + T::of(ROOT_FLOOR)).sqrt()
+}
+
+fn sign<T: Real>(value: T) -> T {
+    if value > T::zero() {
+        T::one()
+    } else if value < T::zero() {
+        -T::one()
+    } else {
+        T::zero()
+    }
+}
+
+fn add<T: Real>(to: &mut [T], from: &[T], of: impl Fn(T) -> T) {
+    for (to, &value) in to.iter_mut().zip(from) {
+        *to += of(value);
+    }
+}
+
+fn raise<T: Real>(to: &mut [T], from: &[T], of: impl Fn(T) -> T) {
+    for (to, &value) in to.iter_mut().zip(from) {
+        *to = to.max(of(value));
+    }
+}
+
+/// The first position of the maximum in a cell of `pool` × `pool` values.
+fn first_maximum<T: Real>(pool: usize, value: impl Fn(usize, usize) -> T) -> (usize, usize) {
+    let mut best = (0, 0);
+    let mut highest = value(0, 0);
+    for y in 0..pool {
+        for x in 0..pool {
+            if value(x, y) > highest {
+                highest = value(x, y);
+                best = (x, y);
+            }
+        }
+    }
+    best
+}
+
+/// Indices of the 3 × 3 cells around (x, y), mirrored at the border.
+fn neighbours(x: usize, y: usize, columns: usize, rows: usize) -> impl Iterator<Item = usize> {
+    (-1..=1isize).flat_map(move |dy| {
+        (-1..=1isize)
+            .map(move |dx| reflect(y as isize + dy, rows) * columns + reflect(x as isize + dx, columns))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    fn picture(length: usize, seed: u64) -> Vec<f64> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..length).map(|_| rng.random_range(0.0..1.0)).collect()
+    }
+
+    #[test]
+    fn gradient_agrees_with_finite_differences() {
+        for channels in [1, 3] {
+            let (width, height) = (24, 16);
+            let pyramid = Pyramid::new(channels);
+            let x = picture(width * height * channels, 1);
+            let weights = picture(pyramid.dimensions() * (width / 8) * (height / 8), 2);
+            let value = |x: &[f64]| -> f64 {
+                pyramid.forward(x, width, height).iter().zip(&weights).map(|(f, w)| f * w).sum()
+            };
+            let gradient = pyramid.backward(&x, width, height, &weights);
+            for i in (0..x.len()).step_by(7) {
+                let step = 1e-6;
+                let (mut up, mut down) = (x.clone(), x.clone());
+                up[i] += step;
+                down[i] -= step;
+                let slope = (value(&up) - value(&down)) / (2.0 * step);
+                assert!(
+                    (slope - gradient[i]).abs() < 1e-5 * (1.0 + slope.abs()),
+                    "{i}: {slope} {}",
+                    gradient[i]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_flat_picture_has_only_colour() {
+        let pyramid = Pyramid::new(1);
+        let features = pyramid.forward(&[0.25f64; 256], 16, 16);
+        let own = pyramid.own();
+        for (i, value) in features[..own].iter().enumerate() {
+            let is_colour = i % (own / 3) == DIRECTIONS + 2;
+            assert!(if is_colour { (value - 0.5).abs() < 2e-3 } else { value.abs() < 0.02 }, "{i}: {value}");
+        }
+    }
+
+    #[test]
+    fn single_precision_agrees_with_double() {
+        let pyramid = Pyramid::new(3);
+        let x = picture(32 * 32 * 3, 3);
+        let single: Vec<f32> = x.iter().map(|&v| v as f32).collect();
+        let (double, single) = (pyramid.forward(&x, 32, 32), pyramid.forward(&single, 32, 32));
+        assert!(double.iter().zip(&single).all(|(d, s)| (d - f64::from(*s)).abs() < 1e-4));
+    }
+}

@@ -1,0 +1,89 @@
+//! Energies: E(x) = Σ e(u, v), a sum of local energies, high where a picture is unlikely.
+//!
+//! p(x) ∝ exp(−E(x)). Three energies implement [`Energy`]: the closed-form reference
+//! ([`Gaussian`]), the learned network  and their sum (the exponential
+//! tilting of Xie et al. 2016, *A Theory of Generative ConvNet*).
+
+mod features;
+mod gaussian;
+mod plane;
+
+pub use features::CELL;
+pub use gaussian::{FeatureBank, Gaussian, GaussianConfig, GaussianError};
+
+use crate::image::{Image, Map};
+
+/// Pictures of one size as the energies take them: count × height × width × channels, `[0, 1]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Number of pictures.
+    pub count: usize,
+    /// Rows of a picture.
+    pub height: usize,
+    /// Columns of a picture.
+    pub width: usize,
+    /// Channels of a picture.
+    pub channels: usize,
+    /// `count * height * width * channels` values.
+    pub values: Vec<f32>,
+}
+
+impl Batch {
+    /// Puts pictures side by side.
+    ///
+    /// # Panics
+    /// If there is none, or they differ in shape: preprocessing makes them equal.
+    pub fn of<'a>(pictures: impl IntoIterator<Item = &'a Image>) -> Self {
+        let mut pictures = pictures.into_iter();
+        let first = pictures.next().expect("a batch has at least one picture");
+        let (height, width, channels) = (first.height, first.width, first.channels);
+        let mut batch = Self { count: 1, height, width, channels, values: first.pixels.clone() };
+        for picture in pictures {
+            assert_eq!((picture.height, picture.width, picture.channels), (height, width, channels));
+            batch.values.extend_from_slice(&picture.pixels);
+            batch.count += 1;
+        }
+        batch
+    }
+
+    /// Values of one picture.
+    pub fn picture_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// The values of each picture in turn.
+    pub fn pictures(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.picture_len())
+    }
+
+    /// A batch of the same shape with other values.
+    ///
+    /// # Panics
+    /// If `values` has another length.
+    pub fn with_values(&self, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), self.values.len());
+        Self { values, ..*self }
+    }
+}
+
+/// What an energy says of one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// Local energies e(u, v) on the energy's own grid, [`Energy::stride`] pixels a step.
+    pub local: Map,
+    /// ∂E/∂x at every value of the picture (height × width × channels), E the sum of the local
+    /// energies.
+    pub gradient: Vec<f32>,
+}
+
+/// A differentiable energy of pictures, as a sum of local energies.
+pub trait Energy: Send + Sync {
+    /// Pixels of the picture per step of the grid of local energies.
+    fn stride(&self) -> usize;
+
+    /// Local energies of every picture.
+    fn local_energies(&self, batch: &Batch) -> Vec<Map>;
+
+    /// Local energies and their gradient at the pixels, of every picture.
+    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated>;
+}
