@@ -1,7 +1,27 @@
 //! Images and maps as plain arrays of `f32`.
 //!
 //! Every picture of this crate is an [`Image`]: rows from the top, values in `[0, 1]`. Whatever is
-//! measured per pixel (energies, gradients, masks as numbers) is a [`Map`].
+//! measured per pixel (energies, gradients) is a [`Map`]; what is known per pixel is a [`Mask`].
+//! [`read()`] makes an image of a file, [`Preprocessing`] makes a network input of an image and
+//! brings maps back, [`overlay`] shows a map on its image.
+
+mod error;
+mod float_tiff;
+mod jpeg_end;
+mod map;
+mod mask;
+mod overlay;
+mod preprocessing;
+mod read;
+mod resample;
+mod write;
+
+pub use error::ImageError;
+pub use mask::{Mask, read_mask};
+pub use overlay::{heat, overlay};
+pub use preprocessing::{Colour, Fit, Preprocessing};
+pub use read::{MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
+pub use write::{jpeg_bytes, png_bytes, write_atomically, write_map, write_png};
 
 /// A picture in memory.
 ///
@@ -29,11 +49,4 @@ pub struct Map {
     pub height: usize,
     /// `height * width` values.
     pub values: Vec<f32>,
-}
-
-impl Map {
-    /// A map with every value equal to `value`.
-    pub fn filled(width: usize, height: usize, value: f32) -> Self {
-        Self { width, height, values: vec![value; width * height] }
-    }
 }

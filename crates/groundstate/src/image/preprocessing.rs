@@ -1,0 +1,200 @@
+//! From an image of any size to the network's square input, and maps the way back.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{F32, F32x3, InnerPixel};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+
+use super::resample::{Rectangle, bilinear};
+use super::{Image, ImageError, Map};
+
+/// How an image that is not square becomes square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Each axis is scaled on its own: nothing is added, shapes are distorted.
+    #[default]
+    Stretch,
+    /// The aspect ratio is kept; the image is centred and its border pixels are repeated outwards.
+    Pad,
+}
+
+/// Which channels the network sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    /// Three channels; those of a grey image are equal.
+    #[default]
+    Rgb,
+    /// One channel, luma by the weights .299, .587, .114 (ITU-R BT.601).
+    Grey,
+}
+
+/// The policy that turns an image into a network input. It belongs to the model: an image prepared
+/// otherwise than the training images were gets another energy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Preprocessing {
+    /// Edge of the square input in pixels, [`Preprocessing::MIN_SIZE`] to [`Preprocessing::MAX_SIZE`].
+    pub size: usize,
+    /// How the image is fitted into the square.
+    pub fit: Fit,
+    /// Channels of the input.
+    pub colour: Colour,
+}
+
+impl Default for Preprocessing {
+    fn default() -> Self {
+        Self { size: 256, fit: Fit::Stretch, colour: Colour::Rgb }
+    }
+}
+
+impl Preprocessing {
+    /// Smallest input edge in pixels.
+    pub const MIN_SIZE: usize = 16;
+    /// Largest input edge in pixels.
+    pub const MAX_SIZE: usize = 4096;
+
+    /// Returns the settings if they can be used.
+    ///
+    /// # Errors
+    /// `size` is out of range.
+    pub fn check(self) -> Result<Self, ImageError> {
+        if !(Self::MIN_SIZE..=Self::MAX_SIZE).contains(&self.size) {
+            let (min, max) = (Self::MIN_SIZE, Self::MAX_SIZE);
+            return Err(ImageError::InputSize { found: self.size, min, max });
+        }
+        Ok(self)
+    }
+
+    /// Channels of the network input: 3 or 1.
+    pub fn channels(&self) -> usize {
+        match self.colour {
+            Colour::Rgb => 3,
+            Colour::Grey => 1,
+        }
+    }
+
+    /// Turns `image` into a network input of `size` × `size` with [`Self::channels`] channels.
+    ///
+    /// Scaling is bilinear, widened to the reduction so that fine texture does not alias, and done in
+    /// `f32`: what 16-bit files hold is kept.
+    ///
+    /// # Panics
+    /// If `size` is 0 or the image's fields contradict each other.
+    pub fn apply(&self, image: &Image) -> Image {
+        let inner = self.inner(image.width, image.height);
+        // Grey conversion is linear and so is scaling: the cheaper order is fewer channels first.
+        let scaled = match (image.channels, self.colour) {
+            (3, Colour::Grey) => scale(&to_grey(image), inner.width, inner.height),
+            _ => scale(image, inner.width, inner.height),
+        };
+        let placed = place(&scaled, inner, self.size);
+        if (placed.channels, self.colour) == (1, Colour::Rgb) { to_rgb(&placed) } else { placed }
+    }
+
+    /// Brings a map of the network input back to the image of `width` × `height` that it came from.
+    ///
+    /// The map may be coarser than the input, as long as it covers the same square. This is the
+    /// geometric inverse of [`Self::apply`]: padding is cut off, the rest interpolated bilinearly.
+    pub fn restore(&self, map: &Map, width: usize, height: usize) -> Map {
+        let inner = self.inner(width, height);
+        let (across, down) = (map.width as f64 / self.size as f64, map.height as f64 / self.size as f64);
+        let from = Rectangle {
+            left: inner.left as f64 * across,
+            top: inner.top as f64 * down,
+            width: inner.width as f64 * across,
+            height: inner.height as f64 * down,
+        };
+        bilinear(map, from, width, height)
+    }
+
+    /// Where in the square input an image of `width` × `height` lies.
+    fn inner(&self, width: usize, height: usize) -> Inner {
+        let longest = width.max(height);
+        let scaled = |edge: usize| ((edge * self.size + longest / 2) / longest).clamp(1, self.size);
+        let (inner_width, inner_height) = match self.fit {
+            Fit::Stretch => (self.size, self.size),
+            Fit::Pad => (scaled(width), scaled(height)),
+        };
+        Inner {
+            left: (self.size - inner_width) / 2,
+            top: (self.size - inner_height) / 2,
+            width: inner_width,
+            height: inner_height,
+        }
+    }
+}
+
+/// The part of the square that shows the image, in input pixels.
+#[derive(Clone, Copy)]
+struct Inner {
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+}
+
+fn to_grey(image: &Image) -> Image {
+    let luma = |p: &[f32]| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2];
+    Image { channels: 1, pixels: image.pixels.chunks_exact(3).map(luma).collect(), ..*image }
+}
+
+fn to_rgb(image: &Image) -> Image {
+    Image { channels: 3, pixels: image.pixels.iter().flat_map(|&v| [v; 3]).collect(), ..*image }
+}
+
+fn scale(image: &Image, width: usize, height: usize) -> Image {
+    if (width, height) == (image.width, image.height) {
+        return image.clone();
+    }
+    let pixels = if image.channels == 3 {
+        let source = image.pixels.chunks_exact(3).map(|p| F32x3::new([p[0], p[1], p[2]])).collect();
+        convolve(source, image, width, height).iter().flat_map(|p| p.0).collect()
+    } else {
+        let source = image.pixels.iter().map(|&v| F32::new(v)).collect();
+        convolve(source, image, width, height).iter().map(|p| p.0).collect::<Vec<f32>>()
+    };
+    // Weights sum to 1 only up to rounding.
+    let pixels = pixels.into_iter().map(|v: f32| v.clamp(0.0, 1.0)).collect();
+    Image { width, height, channels: image.channels, pixels }
+}
+
+fn convolve<P: PixelTrait + InnerPixel>(
+    source: Vec<P>,
+    image: &Image,
+    width: usize,
+    height: usize,
+) -> Vec<P> {
+    let edge = |px: usize| u32::try_from(px).expect("images are decoded below 2^32 px an edge");
+    let source = TypedImageRef::new(edge(image.width), edge(image.height), &source)
+        .expect("an image holds width × height pixels");
+    let mut target = TypedImage::<P>::new(edge(width), edge(height));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new()
+        .resize_typed(&source, &mut target, &options)
+        .expect("both sizes are positive and no crop box is set");
+    target.pixels().to_vec()
+}
+
+/// Puts `image` at `inner` into a square of `size` and repeats its border pixels outwards.
+fn place(image: &Image, inner: Inner, size: usize) -> Image {
+    if (inner.width, inner.height) == (size, size) {
+        return image.clone();
+    }
+    let clamped = |i: usize, start: usize, len: usize| i.saturating_sub(start).min(len - 1);
+    let channels = image.channels;
+    let mut pixels = Vec::with_capacity(size * size * channels);
+    for y in 0..size {
+        let row = clamped(y, inner.top, inner.height) * inner.width;
+        for x in 0..size {
+            let at = (row + clamped(x, inner.left, inner.width)) * channels;
+            pixels.extend_from_slice(&image.pixels[at..at + channels]);
+        }
+    }
+    Image { width: size, height: size, channels, pixels }
+}
+
+#[cfg(test)]
+#[path = "preprocessing_tests.rs"]
+mod tests;
