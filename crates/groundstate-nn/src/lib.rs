@@ -1,1 +1,20 @@
 //! Layers and kernels of small convolutional energy networks.
+//!
+//! A [`Network`] is a list of [`Layer`]s that maps a picture to a map of local energies e(u, v). It is data:
+//! the same list is checked, counted, run forward and differentiated. An [`Executor`] runs it on the CPU in
+//! f32: energies, their gradient with respect to the picture, their gradient with respect to the
+//! [`Parameters`], and the parameter gradient of a directional derivative of the former (second order, for
+//! score matching). There is no tape and no graph of operations.
+
+mod executor;
+mod layer;
+mod network;
+mod parameters;
+pub mod plain;
+mod real;
+mod standardise;
+
+pub use executor::{Executor, ExecutorOptions, Purpose};
+pub use layer::{Activation, LEAKY_SLOPE, Layer, Node};
+pub use network::{MAX_CHANNELS, MAX_SIDE, Network, NetworkError};
+pub use parameters::{LastLayer, Parameters, ParametersError};
