@@ -208,6 +208,9 @@ impl Gaussian {
     /// Names the first array of a wrong length.
     pub fn check(self) -> Result<Self, GaussianError> {
         let (d, k, g) = (Pyramid::new(self.channels).dimensions(), self.dimensions, self.columns * self.rows);
+        if k == 0 || k > d {
+            return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
+        }
         for (name, found, expected) in [
             ("centre", self.centre.len(), d),
             ("whitening", self.whitening.len(), k * d),

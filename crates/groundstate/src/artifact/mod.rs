@@ -1,0 +1,174 @@
+//! The model file: a [`Detector`] as [safetensors](https://github.com/huggingface/safetensors).
+//!
+//! Tensors are little-endian `f32`. The metadata has one key, `groundstate`, whose value is JSON:
+//! `format_version` (this build reads 1), `digest` (BLAKE3 over the `detector` text and every
+//! tensor's name, shape and bytes, in the order of their names) and `detector` (preprocessing,
+//! energy structure, score and map names, calibration, training record). The same detector gives
+//! the same bytes. Saving writes a temporary file beside the target and renames it, so a reader
+//! sees the old file or the new one.
+//!
+//! | tensors | shape |
+//! |---|---|
+//! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `learned.*` | the network's parameters, by name |
+//! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
+
+mod error;
+mod tensors;
+
+pub use error::ArtifactError;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::calibrate::Calibration;
+use crate::detector::{Detector, TrainingRecord};
+use crate::image::{Preprocessing, write_atomically};
+use crate::model::EnergyModel;
+use crate::score::{MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
+use tensors::Tensors;
+
+/// Version of the format that this build writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+const KEY: &str = "groundstate";
+/// No model of this version comes near; a larger file is not read into memory.
+const MAX_BYTES: u64 = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    format_version: u32,
+    digest: String,
+    #[serde(borrow)]
+    detector: &'a RawValue,
+}
+
+/// Only the version, which any later format keeps where it is.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
+/// The detector without its arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    preprocessing: Preprocessing,
+    energy: tensors::EnergyDescription,
+    stabiliser: Stabiliser,
+    gradient_floor: f32,
+    default_score: String,
+    default_map: MapKind,
+    calibration: Calibration,
+    record: TrainingRecord,
+}
+
+/// Writes a detector to `path`, atomically.
+///
+/// # Errors
+/// When the file cannot be written; whatever was at `path` is then as it was.
+pub fn save(detector: &Detector, path: &Path) -> Result<(), ArtifactError> {
+    write_atomically(path, &to_bytes(detector))
+        .map_err(|source| ArtifactError::Write { path: path.to_owned(), source })
+}
+
+/// Reads a detector.
+///
+/// # Errors
+/// When the file cannot be read, is no model of ours, is damaged, or comes from a newer version.
+pub fn load(path: &Path) -> Result<Detector, ArtifactError> {
+    let error = |source| ArtifactError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(error)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(error)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(ArtifactError::TooLarge { path: path.to_owned(), limit: MAX_BYTES });
+    }
+    from_bytes(&bytes).map_err(|what| what.at(path))
+}
+
+fn to_bytes(detector: &Detector) -> Vec<u8> {
+    let mut arrays = Tensors::default();
+    let energy = arrays.put_energy(&detector.energy);
+    for (name, statistics) in
+        [("energy", &detector.normaliser.energy), ("gradient", &detector.normaliser.gradient)]
+    {
+        let shape = vec![statistics.height, statistics.width];
+        arrays.put(format!("statistics.{name}.mean"), shape.clone(), &statistics.mean);
+        arrays.put(format!("statistics.{name}.spread"), shape, &statistics.spread);
+    }
+    let description = Description {
+        preprocessing: detector.preprocessing,
+        energy,
+        stabiliser: detector.normaliser.stabiliser,
+        gradient_floor: detector.normaliser.gradient_floor,
+        default_score: detector.default_score.clone(),
+        default_map: detector.default_map,
+        calibration: detector.calibration.clone(),
+        record: detector.record.clone(),
+    };
+    let text = serde_json::value::to_raw_value(&description).expect("a description is plain data");
+    let digest = arrays.digest(text.get());
+    let envelope = Envelope { format_version: FORMAT_VERSION, digest, detector: &text };
+    let metadata = serde_json::to_string(&envelope).expect("an envelope is plain data");
+    arrays.serialise(HashMap::from([(KEY.to_owned(), metadata)]))
+}
+
+fn from_bytes(bytes: &[u8]) -> Result<Detector, error::Damage> {
+    use error::Damage;
+    let (_, header) =
+        safetensors::SafeTensors::read_metadata(bytes).map_err(|e| Damage::Format(e.to_string()))?;
+    let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or(Damage::Foreign)?;
+    let damaged = |e: serde_json::Error| Damage::Format(e.to_string());
+    let version = serde_json::from_str::<Version>(text).map_err(damaged)?.format_version;
+    if version != FORMAT_VERSION {
+        return Err(Damage::Version { found: version, expected: FORMAT_VERSION });
+    }
+    let envelope: Envelope = serde_json::from_str(text).map_err(damaged)?;
+    let mut arrays = Tensors::deserialise(bytes).map_err(Damage::Format)?;
+    if arrays.digest(envelope.detector.get()) != envelope.digest {
+        return Err(Damage::Digest);
+    }
+    let description: Description = serde_json::from_str(envelope.detector.get()).map_err(damaged)?;
+    assemble(description, &mut arrays).map_err(Damage::Content)
+}
+
+/// Puts arrays and description together, checking that they fit.
+fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, String> {
+    let preprocessing = description.preprocessing.check().map_err(|e| e.to_string())?;
+    let energy: EnergyModel = arrays.take_energy(description.energy, preprocessing)?;
+    let mut statistics = |name: &str, expected: (usize, usize)| -> Result<MapStatistics, String> {
+        let (shape, mean) = arrays.take(&format!("statistics.{name}.mean"))?;
+        let (_, spread) = arrays.take(&format!("statistics.{name}.spread"))?;
+        if shape != [expected.1, expected.0] || spread.len() != mean.len() {
+            return Err(format!("statistics of the {name} map have shape {shape:?}, expected {expected:?}"));
+        }
+        if !spread.iter().all(|s| *s > 0.0) {
+            return Err(format!("spread of the {name} map is not positive everywhere"));
+        }
+        Ok(MapStatistics { width: expected.0, height: expected.1, mean, spread })
+    };
+    let (energy_grid, gradient_grid) = crate::score::grids(&energy, preprocessing.size);
+    let normaliser = Normaliser {
+        stabiliser: description.stabiliser,
+        gradient_floor: description.gradient_floor,
+        energy: statistics("energy", energy_grid)?,
+        gradient: statistics("gradient", gradient_grid)?,
+    };
+    if !SCORE_NAMES.iter().any(|(name, _)| *name == description.default_score) {
+        return Err(format!("default score is called {:?}, which is no score", description.default_score));
+    }
+    arrays.expect_empty()?;
+    Ok(Detector {
+        preprocessing,
+        energy,
+        normaliser,
+        default_score: description.default_score,
+        default_map: description.default_map,
+        calibration: description.calibration.check().map_err(|e| e.to_string())?,
+        record: description.record,
+    })
+}

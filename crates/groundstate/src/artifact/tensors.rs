@@ -1,0 +1,143 @@
+//! Named arrays on their way to and from the file, and the energies made of them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::image::Preprocessing;
+use crate::model::{CELL, EnergyModel, Gaussian};
+
+/// Structure of an energy; its numbers are tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnergyDescription {
+    reference: Option<GaussianDescription>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GaussianDescription {
+    columns: usize,
+    rows: usize,
+    channels: usize,
+    dimensions: usize,
+}
+
+/// Arrays by name: shape and values.
+#[derive(Default)]
+pub(super) struct Tensors(BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+
+impl Tensors {
+    pub(super) fn put(&mut self, name: String, shape: Vec<usize>, values: &[f32]) {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "{name} has its stated shape");
+        self.0.insert(name, (shape, values.to_vec()));
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
+        self.0.remove(name).ok_or_else(|| format!("tensor {name} is missing"))
+    }
+
+    pub(super) fn expect_empty(&self) -> Result<(), String> {
+        match self.0.keys().next() {
+            Some(name) => Err(format!("tensor {name} is not expected")),
+            None => Ok(()),
+        }
+    }
+
+    /// BLAKE3 of the description and of every tensor's name, shape and bytes.
+    pub(super) fn digest(&self, description: &str) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(description.len() as u64).to_le_bytes());
+        hasher.update(description.as_bytes());
+        for (name, (shape, values)) in &self.0 {
+            hasher.update(format!("{name} {shape:?}\n").as_bytes());
+            hasher.update(&bytes_of(values));
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    pub(super) fn serialise(&self, metadata: HashMap<String, String>) -> Vec<u8> {
+        let bytes: BTreeMap<&String, (&Vec<usize>, Vec<u8>)> =
+            self.0.iter().map(|(name, (shape, values))| (name, (shape, bytes_of(values)))).collect();
+        let views = bytes.iter().map(|(name, (shape, bytes))| {
+            let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("put checked the shape");
+            (name, view)
+        });
+        safetensors::serialize(views, Some(metadata)).expect("few tensors with short names fit the header")
+    }
+
+    pub(super) fn deserialise(bytes: &[u8]) -> Result<Self, String> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+        let mut tensors = Self::default();
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(format!("tensor {name} has type {:?}, expected F32", view.dtype()));
+            }
+            let values =
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            tensors.0.insert(name.to_owned(), (view.shape().to_vec(), values));
+        }
+        Ok(tensors)
+    }
+
+    pub(super) fn put_energy(&mut self, energy: &EnergyModel) -> EnergyDescription {
+        EnergyDescription { reference: energy.reference.as_ref().map(|gaussian| self.put_gaussian(gaussian)) }
+    }
+
+    pub(super) fn take_energy(
+        &mut self,
+        description: EnergyDescription,
+        preprocessing: Preprocessing,
+    ) -> Result<EnergyModel, String> {
+        let reference = match description.reference {
+            Some(gaussian) => Some(self.take_gaussian(&gaussian, preprocessing)?),
+            None => None,
+        };
+        Ok(EnergyModel { reference })
+    }
+
+    fn put_gaussian(&mut self, gaussian: &Gaussian) -> GaussianDescription {
+        let &Gaussian { columns, rows, channels, dimensions, .. } = gaussian;
+        let features = gaussian.centre.len();
+        let cells = [rows, columns];
+        self.put("reference.centre".into(), vec![features], &gaussian.centre);
+        self.put("reference.whitening".into(), vec![dimensions, features], &gaussian.whitening);
+        self.put("reference.mean".into(), vec![cells[0], cells[1], dimensions], &gaussian.mean);
+        let packed = dimensions * (dimensions + 1) / 2;
+        self.put("reference.factor".into(), vec![cells[0], cells[1], packed], &gaussian.factor);
+        GaussianDescription { columns, rows, channels, dimensions }
+    }
+
+    fn take_gaussian(
+        &mut self,
+        description: &GaussianDescription,
+        preprocessing: Preprocessing,
+    ) -> Result<Gaussian, String> {
+        let &GaussianDescription { columns, rows, channels, dimensions } = description;
+        let (size, expected) = (preprocessing.size, preprocessing.channels());
+        if (columns.checked_mul(CELL), rows.checked_mul(CELL), channels) != (Some(size), Some(size), expected)
+        {
+            return Err(format!(
+                "the reference energy has {columns} × {rows} cells and {channels} channels, \
+                 which does not fit pictures of {size} × {size} pixels and {expected} channels"
+            ));
+        }
+        let mut values = |name| self.take(name).map(|(_, values)| values);
+        let gaussian = Gaussian {
+            columns,
+            rows,
+            channels,
+            dimensions,
+            centre: values("reference.centre")?,
+            whitening: values("reference.whitening")?,
+            mean: values("reference.mean")?,
+            factor: values("reference.factor")?,
+        };
+        gaussian.check().map_err(|e| e.to_string())
+    }
+}
+
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}

@@ -1,0 +1,128 @@
+//! What the maps of normal pictures look like, position by position.
+
+use crate::image::Map;
+
+/// Pictures' worth of trust in the spread over all positions when the spread at one is estimated.
+const PRIOR_PICTURES: f64 = 10.0;
+
+/// Mean and spread of normal maps at every position.
+///
+/// The variance at a position is shrunk towards the mean variance of all positions, as if that had
+/// been seen on ten more pictures: few normal pictures then do not make a chance calm spot look
+/// certain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapStatistics {
+    /// Positions across.
+    pub width: usize,
+    /// Positions down.
+    pub height: usize,
+    /// Mean at every position.
+    pub mean: Vec<f32>,
+    /// Standard deviation at every position, positive.
+    pub spread: Vec<f32>,
+}
+
+/// Why statistics cannot be taken.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum StatisticsError {
+    /// Too few maps.
+    #[error(
+        "found {found} held-out normal pictures, expected at least 2 for the statistics of the {map} map"
+    )]
+    TooFew {
+        /// Which map.
+        map: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// The energy is broken.
+    #[error("the {map} map of held-out normal picture {index} holds a value that is not finite")]
+    NotFinite {
+        /// Which map.
+        map: &'static str,
+        /// Which picture, counted from 0.
+        index: usize,
+    },
+}
+
+impl MapStatistics {
+    /// Statistics of maps of one shape.
+    ///
+    /// # Errors
+    /// With fewer than two maps, or with values that are not finite.
+    pub fn of(map: &'static str, maps: &[Map]) -> Result<Self, StatisticsError> {
+        if maps.len() < 2 {
+            return Err(StatisticsError::TooFew { map, found: maps.len() });
+        }
+        if let Some(index) = maps.iter().position(|m| m.values.iter().any(|v| !v.is_finite())) {
+            return Err(StatisticsError::NotFinite { map, index });
+        }
+        let (width, height) = (maps[0].width, maps[0].height);
+        let n = maps.len() as f64;
+        let moments: Vec<(f64, f64)> = (0..width * height)
+            .map(|i| {
+                let mean = maps.iter().map(|m| f64::from(m.values[i])).sum::<f64>() / n;
+                let squares = maps.iter().map(|m| (f64::from(m.values[i]) - mean).powi(2)).sum::<f64>();
+                (mean, squares / (n - 1.0))
+            })
+            .collect();
+        let everywhere = moments.iter().map(|(_, variance)| variance).sum::<f64>() / moments.len() as f64;
+        let shrink = |variance: f64| (n * variance + PRIOR_PICTURES * everywhere) / (n + PRIOR_PICTURES);
+        let spread = |variance: f64| (shrink(variance).sqrt() as f32).max(f32::MIN_POSITIVE);
+        Ok(Self {
+            width,
+            height,
+            mean: moments.iter().map(|&(mean, _)| mean as f32).collect(),
+            spread: moments.iter().map(|&(_, variance)| spread(variance)).collect(),
+        })
+    }
+
+    /// (map − mean) / spread.
+    ///
+    /// # Panics
+    /// If the map has another shape than those of the statistics.
+    pub fn normalise(&self, map: &Map) -> Map {
+        assert_eq!((map.width, map.height), (self.width, self.height));
+        let positions = self.mean.iter().zip(&self.spread);
+        let values =
+            map.values.iter().zip(positions).map(|(v, (mean, spread))| (v - mean) / spread).collect();
+        Map { values, ..*map }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maps() -> Vec<Map> {
+        (0..40)
+            .map(|i| Map { width: 2, height: 1, values: vec![(i % 2) as f32, 10.0 + 4.0 * (i % 2) as f32] })
+            .collect()
+    }
+
+    #[test]
+    fn normalised_normal_maps_have_mean_zero_at_every_position() {
+        let statistics = MapStatistics::of("energy", &maps()).unwrap();
+        for position in 0..2 {
+            let sum: f32 = maps().iter().map(|map| statistics.normalise(map).values[position]).sum();
+            assert!(sum.abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn spread_lies_between_its_own_and_that_of_all_positions() {
+        let statistics = MapStatistics::of("energy", &maps()).unwrap();
+        let own = (40f32 / 39.0 * 0.25).sqrt();
+        let everywhere = (40f32 / 39.0 * (0.25 + 4.0) / 2.0).sqrt();
+        assert!(own < statistics.spread[0] && statistics.spread[0] < everywhere);
+        assert!(everywhere < statistics.spread[1] && statistics.spread[1] < 4.0 * own);
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_names_its_picture() {
+        let mut maps = maps();
+        maps[7].values[1] = f32::NAN;
+        let error = MapStatistics::of("gradient", &maps).unwrap_err();
+        assert_eq!(error, StatisticsError::NotFinite { map: "gradient", index: 7 });
+    }
+}

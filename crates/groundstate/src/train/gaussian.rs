@@ -1,0 +1,54 @@
+//! Method `gaussian`: the reference energy in closed form.
+//!
+//! Nothing is held back from the fit. What the energy says of unseen normal pictures is found by
+//! cross-fitting: each fold of the pictures is evaluated with an energy fitted to the others.
+
+use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate, progress::Control};
+use crate::image::Image;
+use crate::model::{EnergyModel, FeatureBank, GaussianConfig};
+use crate::score::{MapKind, Stabiliser};
+
+/// Folds of the cross-fit.
+const FOLDS: usize = 4;
+
+/// Fits a Gaussian of fixed features at every position.
+pub(super) struct ClosedForm {
+    pub(super) config: GaussianConfig,
+}
+
+impl Method for ClosedForm {
+    fn train(&self, lesson: &Lesson, observer: &mut Observer) -> Result<Trained, TrainError> {
+        let pictures = lesson.pictures;
+        let folds = FOLDS.min(pictures.len());
+        if pictures.len() < 3 {
+            return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 3 });
+        }
+        let mut report = |done: f64| {
+            let progress = Progress { done: Some(done), ..Progress::stage(Stage::Fit, lesson.start) };
+            if observer(&progress) == Control::Stop { Err(TrainError::Stopped) } else { Ok(()) }
+        };
+        report(0.0)?;
+        let bank = FeatureBank::new(pictures, &self.config)?;
+        let mut held_out = vec![None; pictures.len()];
+        for fold in 0..folds {
+            report((1 + fold) as f64 / (folds + 2) as f64)?;
+            let energy = bank.fit(|i| i % folds != fold)?;
+            let members: Vec<&Image> = pictures.iter().skip(fold).step_by(folds).collect();
+            for (n, evaluated) in evaluate(&energy, &members).into_iter().enumerate() {
+                held_out[fold + n * folds] = Some(evaluated);
+            }
+        }
+        report((1 + folds) as f64 / (folds + 2) as f64)?;
+        Ok(Trained {
+            energy: EnergyModel { reference: Some(bank.fit(|_| true)?) },
+            held_out: held_out.into_iter().flatten().collect(),
+            stabiliser: Stabiliser::SquareRoot,
+            default_score: "energy_z_top",
+            default_map: MapKind::EnergyZ,
+            pictures: pictures.len(),
+            steps: 0,
+            curve: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Training: from pictures of normal parts to a [`Detector`].
+//!
+//! Every method stands behind [`Method`]: it gets normal pictures and gives back an energy, with
+//! what that energy says of pictures it was *not* trained on. [`train`] turns either into a
+//! detector.
+
+mod config;
+mod error;
+mod gaussian;
+mod progress;
+
+pub use config::{MethodName, TrainConfig};
+pub use error::TrainError;
+pub use progress::{Control, Observer, Progress, Stage};
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::calibrate::Calibration;
+use crate::detector::{CurvePoint, Detector, TrainingRecord};
+use crate::image::Image;
+use crate::model::{Batch, Energy, EnergyModel, Evaluated};
+use crate::score::{MapKind, Normaliser, Stabiliser};
+
+/// Pictures that are evaluated at once when the held-out ones are read.
+const EVALUATION_BATCH: usize = 16;
+
+/// What a method learns from.
+pub struct Lesson<'a> {
+    /// Normal pictures, preprocessed, all of one shape.
+    pub pictures: &'a [Image],
+    /// Seed of everything random.
+    pub seed: u64,
+    /// When training began; budgets count from here.
+    pub start: Instant,
+}
+
+/// What a method gives back.
+pub struct Trained {
+    /// The energy.
+    pub energy: EnergyModel,
+    /// What energies of the same kind say of normal pictures that they were not trained on.
+    pub held_out: Vec<Evaluated>,
+    /// Scale of the energy map.
+    pub stabiliser: Stabiliser,
+    /// Name of the image score for verdicts.
+    pub default_score: &'static str,
+    /// The map that localizes.
+    pub default_map: MapKind,
+    /// Pictures that the energy was trained on.
+    pub pictures: usize,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// The course of training.
+    pub curve: Vec<CurvePoint>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// A way to train an energy from normal pictures.
+pub trait Method {
+    /// Trains until done, out of budget, or told to stop; a stopped training still gives an energy
+    /// that can be used, unless there is none yet.
+    ///
+    /// # Errors
+    /// When the pictures are too few, a setting is out of range, or training was stopped before
+    /// there was anything to keep.
+    fn train(&self, lesson: &Lesson, observer: &mut Observer) -> Result<Trained, TrainError>;
+}
+
+/// Trains a detector from preprocessed normal pictures.
+///
+/// `start` is when the user began to wait: reading the pictures counts.
+///
+/// # Errors
+/// See [`Method::train`]; also when the trained energy gives values that are not finite.
+pub fn train(
+    config: &TrainConfig,
+    pictures: &[Image],
+    start: Instant,
+    observer: &mut Observer,
+) -> Result<Detector, TrainError> {
+    let config = config.clone().check()?;
+    let preprocessing = config.preprocessing();
+    if pictures.len() < 2 {
+        return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
+    }
+    let lesson = Lesson { pictures, seed: config.seed, start };
+    let trained = config.method().train(&lesson, observer)?;
+    observer(&Progress::stage(Stage::Calibrate, start));
+    let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);
+    let normaliser = Normaliser::fit(&trained.held_out, trained.stabiliser, shape)?;
+    let scores = trained
+        .held_out
+        .par_iter()
+        .map(|evaluated| {
+            normaliser.maps(evaluated, shape.0, shape.1).scores(evaluated)[trained.default_score]
+        })
+        .collect();
+    let record = TrainingRecord {
+        method: config.method.to_string(),
+        config: serde_json::to_value(&config).expect("a configuration is plain data"),
+        pictures: trained.pictures,
+        held_out: trained.held_out.len(),
+        seconds: start.elapsed().as_secs_f64(),
+        peak_memory_mib: peak_memory_mib(),
+        steps: trained.steps,
+        curve: trained.curve,
+        notes: trained.notes,
+    };
+    Ok(Detector {
+        preprocessing,
+        energy: trained.energy,
+        normaliser,
+        default_score: trained.default_score.to_owned(),
+        default_map: trained.default_map,
+        calibration: Calibration::new(scores)?,
+        record,
+    })
+}
+
+/// Evaluates pictures in small batches, to bound memory.
+fn evaluate(energy: &impl Energy, pictures: &[&Image]) -> Vec<Evaluated> {
+    pictures
+        .chunks(EVALUATION_BATCH)
+        .flat_map(|chunk| energy.evaluate(&Batch::of(chunk.iter().copied())))
+        .collect()
+}
+
+/// Highest resident memory of this process so far, in MiB, where the system tells (Linux).
+pub fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
