@@ -44,7 +44,7 @@ impl Method for ClosedForm {
             held_out: held_out.into_iter().flatten().collect(),
             stabiliser: Stabiliser::SquareRoot,
             default_score: "energy_z_top",
-            default_map: MapKind::EnergyZ,
+            default_map: MapKind::Energy,
             pictures: pictures.len(),
             steps: 0,
             curve: Vec::new(),

@@ -1,0 +1,193 @@
+//! The learned energy: a convolutional network whose output is the map of local energies.
+
+use std::sync::Mutex;
+
+use groundstate_nn::{
+    Activation, Executor, ExecutorOptions, Layer, Network, NetworkError, Node, Parameters, Purpose,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, Energy, Evaluated};
+use crate::image::Map;
+
+/// Pictures that go through the network at once when it is read.
+const READING_BATCH: usize = 8;
+
+/// Size of the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Channels at half resolution; deeper stages have 2, 3, 4 and 4 times as many.
+    pub width: usize,
+    /// Whether the network sees where in the picture it is.
+    pub coordinates: bool,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { width: 16, coordinates: true }
+    }
+}
+
+impl NetworkConfig {
+    /// Edges of pictures must be multiples of this many pixels.
+    pub const SIZE_MULTIPLE: usize = 32;
+
+    /// The network: five strided stages down to 1/32, three up again with skip connections, local
+    /// energies at 1/4 of the resolution.
+    ///
+    /// Convolutions are weight-standardised and followed by SiLU; there is no normalisation of
+    /// activations, so a local energy depends on its receptive field and on nothing else.
+    ///
+    /// # Errors
+    /// When the width is 0 or beyond what the engine takes.
+    pub fn network(&self, channels: usize, takes_noise_level: bool) -> Result<Network, NetworkError> {
+        let mut nodes = vec![Node { layer: Layer::Image { channels }, inputs: vec![] }];
+        let mut inputs = vec![0];
+        if self.coordinates {
+            inputs.push(push(&mut nodes, Layer::Coordinates, &[]));
+        }
+        if takes_noise_level {
+            inputs.push(push(&mut nodes, Layer::NoiseLevel, &[]));
+        }
+        let mut top = if inputs.len() > 1 { push(&mut nodes, Layer::Concat, &inputs) } else { 0 };
+        let mut skips = Vec::new();
+        for (stage, factor) in [1, 2, 3, 4, 4].into_iter().enumerate() {
+            let width = self.width * factor;
+            top = push(&mut nodes, conv(width, 4, 2), &[top]);
+            if stage > 0 {
+                top = push(&mut nodes, conv(width, 3, 1), &[top]);
+                skips.push((top, width));
+            }
+        }
+        skips.pop();
+        while let Some((skip, width)) = skips.pop() {
+            let up = push(&mut nodes, Layer::Upsample, &[top]);
+            let both = push(&mut nodes, Layer::Concat, &[up, skip]);
+            top = push(&mut nodes, conv(width, 3, 1), &[both]);
+        }
+        top = push(&mut nodes, conv(2 * self.width, 3, 1), &[top]);
+        let tail = Layer::Conv {
+            out_channels: 1,
+            kernel: 1,
+            stride: 1,
+            activation: Activation::Identity,
+            standardise: false,
+        };
+        push(&mut nodes, tail, &[top]);
+        Network::new(nodes)
+    }
+}
+
+fn push(nodes: &mut Vec<Node>, layer: Layer, inputs: &[usize]) -> usize {
+    nodes.push(Node { layer, inputs: inputs.to_vec() });
+    nodes.len() - 1
+}
+
+fn conv(out_channels: usize, kernel: usize, stride: usize) -> Layer {
+    Layer::Conv { out_channels, kernel, stride, activation: Activation::Silu, standardise: true }
+}
+
+/// A trained network.
+#[derive(Debug)]
+pub struct Learned {
+    /// Its layers.
+    pub network: Network,
+    /// Its weights.
+    pub parameters: Parameters,
+    /// The noise level σ at which it is read, for networks that take one.
+    pub noise_level: Option<f32>,
+    executors: Executors,
+}
+
+/// Executors for reading, kept between calls; as many as calls ran at once.
+#[derive(Default)]
+struct Executors(Mutex<Vec<(usize, usize, Executor)>>);
+
+impl std::fmt::Debug for Executors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Executors")
+    }
+}
+
+impl Clone for Learned {
+    fn clone(&self) -> Self {
+        Self::new(self.network.clone(), self.parameters.clone(), self.noise_level)
+    }
+}
+
+impl Learned {
+    /// A network with its weights.
+    pub fn new(network: Network, parameters: Parameters, noise_level: Option<f32>) -> Self {
+        Self { network, parameters, noise_level, executors: Executors::default() }
+    }
+
+    /// Runs `work` with an executor for pictures of this size.
+    fn with_executor<R>(&self, batch: &Batch, work: impl FnOnce(&mut Executor) -> R) -> R {
+        let (height, width) = (batch.height, batch.width);
+        let free = || self.executors.0.lock().expect("no holder panics");
+        let kept = {
+            let mut free = free();
+            let fitting = free.iter().position(|(h, w, _)| (*h, *w) == (height, width));
+            fitting.map(|i| free.swap_remove(i).2)
+        };
+        let mut executor = kept.unwrap_or_else(|| {
+            let options = ExecutorOptions { purpose: Purpose::InputGradient, ..Default::default() };
+            let mut executor = Executor::with_options(&self.network, READING_BATCH, height, width, options)
+                .expect("preprocessing gives pictures a size that the network takes");
+            executor.load(&self.parameters);
+            executor
+        });
+        let result = work(&mut executor);
+        free().push((height, width, executor));
+        result
+    }
+
+    fn chunks<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = (&'a [f32], Vec<f32>)> + 'a {
+        let length = batch.picture_len();
+        batch.values.chunks(READING_BATCH * length).map(move |pictures| {
+            let levels = self.noise_level.map_or(Vec::new(), |level| vec![level; pictures.len() / length]);
+            (pictures, levels)
+        })
+    }
+
+    fn grid(&self, batch: &Batch) -> (usize, usize) {
+        self.network.output_size(batch.height, batch.width).expect("preprocessing chose a size that fits")
+    }
+}
+
+impl Energy for Learned {
+    fn stride(&self) -> usize {
+        self.network.total_stride()
+    }
+
+    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
+        let (height, width) = self.grid(batch);
+        self.with_executor(batch, |executor| {
+            self.chunks(batch)
+                .flat_map(|(pictures, levels)| {
+                    let local = executor.forward(pictures, &levels);
+                    let maps = local.chunks_exact(height * width);
+                    maps.map(|values| Map { width, height, values: values.to_vec() }).collect::<Vec<_>>()
+                })
+                .collect()
+        })
+    }
+
+    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
+        let (height, width) = self.grid(batch);
+        self.with_executor(batch, |executor| {
+            let mut found = Vec::with_capacity(batch.count);
+            for (pictures, levels) in self.chunks(batch) {
+                let local = executor.forward(pictures, &levels).to_vec();
+                let gradient = executor.input_gradient(&vec![1.0; local.len()]);
+                let pairs = local.chunks_exact(height * width).zip(gradient.chunks_exact(batch.picture_len()));
+                found.extend(pairs.map(|(local, gradient)| Evaluated {
+                    local: Map { width, height, values: local.to_vec() },
+                    gradient: gradient.to_vec(),
+                }));
+            }
+            found
+        })
+    }
+}
