@@ -9,6 +9,7 @@
 mod executor;
 mod layer;
 mod network;
+mod optimiser;
 mod parameters;
 pub mod plain;
 mod real;
@@ -17,4 +18,5 @@ mod standardise;
 pub use executor::{Executor, ExecutorOptions, Purpose};
 pub use layer::{Activation, LEAKY_SLOPE, Layer, Node};
 pub use network::{MAX_CHANNELS, MAX_SIDE, Network, NetworkError};
+pub use optimiser::{AdamW, AdamWSettings, OptimiserError, Schedule, WeightAverage};
 pub use parameters::{LastLayer, Parameters, ParametersError};

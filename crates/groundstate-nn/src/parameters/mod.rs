@@ -137,6 +137,17 @@ impl Parameters {
         self.tensors.iter().flat_map(|t| &t.data).map(square).sum::<f64>().sqrt()
     }
 
+    /// Shrinks all numbers by one factor so that their norm is at most `limit`; returns the norm before.
+    ///
+    /// A norm that is not finite changes nothing, so that the caller can see it and skip the step.
+    pub fn clip(&mut self, limit: f64) -> f64 {
+        let norm = self.l2_norm();
+        if norm.is_finite() && norm > limit {
+            self.scale((limit / norm) as f32);
+        }
+        norm
+    }
+
     /// Whether no number is infinite or not a number.
     pub fn is_finite(&self) -> bool {
         self.tensors.iter().flat_map(|t| &t.data).all(|v| v.is_finite())

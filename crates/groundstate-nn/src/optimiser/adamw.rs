@@ -1,0 +1,83 @@
+//! Adam with decoupled weight decay.
+
+use serde::{Deserialize, Serialize};
+
+use super::{OptimiserError, check};
+use crate::parameters::Parameters;
+
+/// Settings of [`AdamW`]; the learning rate comes with each step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamWSettings {
+    /// Decay of the mean gradient per step, in [0, 1).
+    pub beta1: f64,
+    /// Decay of the mean squared gradient per step, in [0, 1).
+    pub beta2: f64,
+    /// Added to the root of the mean square, above 0.
+    pub epsilon: f64,
+    /// Weights shrink by the factor 1 − rate · decay per step, at least 0; biases and gains do not.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWSettings {
+    fn default() -> Self {
+        AdamWSettings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+/// Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) and its running moments.
+///
+/// Serialises whole, so that training can go on from a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdamW {
+    settings: AdamWSettings,
+    steps: u64,
+    mean: Parameters,
+    square: Parameters,
+}
+
+impl AdamW {
+    /// Moments of zero for parameters of this form.
+    ///
+    /// # Errors
+    /// Names the first setting that is out of range.
+    pub fn new(settings: AdamWSettings, parameters: &Parameters) -> Result<AdamW, OptimiserError> {
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay } = settings;
+        check("beta1", beta1, (0.0..1.0).contains(&beta1), "a number in [0, 1)")?;
+        check("beta2", beta2, (0.0..1.0).contains(&beta2), "a number in [0, 1)")?;
+        check("epsilon", epsilon, epsilon > 0.0 && epsilon.is_finite(), "a number above 0")?;
+        let decays = weight_decay >= 0.0 && weight_decay.is_finite();
+        check("weight_decay", weight_decay, decays, "a number of at least 0")?;
+        Ok(AdamW { settings, steps: 0, mean: parameters.zeros_like(), square: parameters.zeros_like() })
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Moves `parameters` one step against `gradient`.
+    ///
+    /// # Panics
+    /// When the three do not have the same form.
+    pub fn step(&mut self, parameters: &mut Parameters, gradient: &Parameters, learning_rate: f64) {
+        self.steps += 1;
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay } = self.settings;
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let rate = (learning_rate / (1.0 - beta1.powi(steps))) as f32;
+        let root = (1.0 / (1.0 - beta2.powi(steps)).sqrt()) as f32;
+        let (new1, new2, epsilon) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32, epsilon as f32);
+        self.mean.zip_mut(gradient, |m, g| *m += new1 * (g - *m));
+        self.square.zip_mut(gradient, |s, g| *s += new2 * (g * g - *s));
+        assert!(parameters.same_form(gradient), "parameters and gradient of two different networks");
+        for (p, (m, s)) in
+            parameters.tensors.iter_mut().zip(self.mean.tensors.iter().zip(&self.square.tensors))
+        {
+            let decay = if p.name.ends_with(".weight") { learning_rate * weight_decay } else { 0.0 };
+            let keep = (1.0 - decay) as f32;
+            for ((p, m), s) in p.data.iter_mut().zip(&m.data).zip(&s.data) {
+                *p = *p * keep - rate * m / (s.sqrt() * root + epsilon);
+            }
+        }
+    }
+}
