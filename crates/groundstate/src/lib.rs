@@ -4,6 +4,7 @@
 pub mod artifact;
 pub mod calibrate;
 pub mod detector;
+pub mod dataset;
 pub mod image;
 pub mod metrics;
 pub mod model;
