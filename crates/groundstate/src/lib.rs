@@ -3,10 +3,12 @@
 
 pub mod artifact;
 pub mod calibrate;
-pub mod detector;
 pub mod dataset;
+pub mod detector;
+pub mod evaluate;
 pub mod image;
 pub mod metrics;
 pub mod model;
+pub mod sampler;
 pub mod score;
 pub mod train;

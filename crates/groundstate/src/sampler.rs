@@ -54,9 +54,8 @@ impl LangevinConfig {
     /// # Errors
     /// Names the first setting that is out of range.
     pub fn check(self) -> Result<Langevin, LangevinError> {
-        let error = |setting, found: f32, expected| {
-            Err(LangevinError { setting, found: f64::from(found), expected })
-        };
+        let error =
+            |setting, found: f32, expected| Err(LangevinError { setting, found: f64::from(found), expected });
         if self.steps == 0 {
             return error("langevin.steps", 0.0, "at least 1");
         }
@@ -185,7 +184,12 @@ mod tests {
         let (k, step_size) = (4.0f32, 0.05f32);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut x = vec![0f32; 40_000];
-        exact(200, step_size).run(&mut x, 1.0, |x, g| (0..x.len()).for_each(|i| g[i] = k * (x[i] - 2.0)), &mut rng);
+        exact(200, step_size).run(
+            &mut x,
+            1.0,
+            |x, g| (0..x.len()).for_each(|i| g[i] = k * (x[i] - 2.0)),
+            &mut rng,
+        );
         let (mean, variance) = moments(&x);
         let predicted = 1.0 / f64::from(k * (1.0 - step_size * k / 2.0));
         // Standard errors: √(variance/n) and variance·√(2/n); four of each.
@@ -224,7 +228,8 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_refused_by_name() {
-        let refuse = |config: LangevinConfig, setting| assert_eq!(config.check().unwrap_err().setting, setting);
+        let refuse =
+            |config: LangevinConfig, setting| assert_eq!(config.check().unwrap_err().setting, setting);
         refuse(LangevinConfig { steps: 0, ..Default::default() }, "langevin.steps");
         refuse(LangevinConfig { step_size: f32::NAN, ..Default::default() }, "langevin.step_size");
         refuse(LangevinConfig { noise: -1.0, ..Default::default() }, "langevin.noise");

@@ -2,17 +2,37 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use groundstate_nn::{Network, Node, Parameters};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::image::Preprocessing;
-use crate::model::{CELL, EnergyModel, Gaussian};
+use crate::model::{CELL, Energy, EnergyModel, Gaussian, Learned, Reference};
+
+/// What the names of a network's tensors begin with.
+const LEARNED: &str = "learned.";
 
 /// Structure of an energy; its numbers are tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EnergyDescription {
-    reference: Option<GaussianDescription>,
+    reference: Option<ReferenceDescription>,
+    learned: Option<LearnedDescription>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LearnedDescription {
+    nodes: Vec<Node>,
+    noise_level: Option<f32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReferenceDescription {
+    gaussian: GaussianDescription,
+    offset: f32,
+    scale: f32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,7 +102,10 @@ impl Tensors {
     }
 
     pub(super) fn put_energy(&mut self, energy: &EnergyModel) -> EnergyDescription {
-        EnergyDescription { reference: energy.reference.as_ref().map(|gaussian| self.put_gaussian(gaussian)) }
+        EnergyDescription {
+            reference: energy.reference().map(|reference| self.put_reference(reference)),
+            learned: energy.learned().map(|learned| self.put_learned(learned)),
+        }
     }
 
     pub(super) fn take_energy(
@@ -90,11 +113,68 @@ impl Tensors {
         description: EnergyDescription,
         preprocessing: Preprocessing,
     ) -> Result<EnergyModel, String> {
-        let reference = match description.reference {
-            Some(gaussian) => Some(self.take_gaussian(&gaussian, preprocessing)?),
-            None => None,
-        };
-        Ok(EnergyModel { reference })
+        let reference = description.reference.map(|r| self.take_reference(&r, preprocessing)).transpose()?;
+        let learned = description.learned.map(|l| self.take_learned(l, preprocessing)).transpose()?;
+        match (reference, learned) {
+            (Some(reference), None) => Ok(EnergyModel::Reference(reference)),
+            (None, Some(learned)) => Ok(EnergyModel::Learned(learned)),
+            (Some(reference), Some(learned)) => match learned.stride() {
+                stride if stride <= CELL && CELL.is_multiple_of(stride) => {
+                    Ok(EnergyModel::Tilted(reference, learned))
+                }
+                stride => {
+                    Err(format!("the network's stride {stride} does not divide the cells of {CELL} pixels"))
+                }
+            },
+            (None, None) => Err("there is no energy in it".to_owned()),
+        }
+    }
+
+    fn put_learned(&mut self, learned: &Learned) -> LearnedDescription {
+        for (name, shape, values) in learned.parameters.iter() {
+            self.put(format!("{LEARNED}{name}"), shape.to_vec(), values);
+        }
+        LearnedDescription { nodes: learned.network.nodes().to_vec(), noise_level: learned.noise_level }
+    }
+
+    fn take_learned(
+        &mut self,
+        description: LearnedDescription,
+        preprocessing: Preprocessing,
+    ) -> Result<Learned, String> {
+        let LearnedDescription { nodes, noise_level } = description;
+        let network = Network::new(nodes).map_err(|e| e.to_string())?;
+        let (size, channels) = (preprocessing.size, preprocessing.channels());
+        if network.input_channels() != channels {
+            return Err(format!(
+                "the network takes {} channels, pictures have {channels}",
+                network.input_channels()
+            ));
+        }
+        network.output_size(size, size).map_err(|e| e.to_string())?;
+        if network.takes_noise_level() != noise_level.is_some() {
+            return Err("the noise level and the network do not fit together".to_owned());
+        }
+        let names: Vec<String> = self.0.keys().filter(|name| name.starts_with(LEARNED)).cloned().collect();
+        let taken: Vec<_> = names.iter().filter_map(|name| Some((name, self.0.remove(name)?))).collect();
+        let tensors =
+            taken.iter().map(|(name, (shape, values))| (&name[LEARNED.len()..], &shape[..], &values[..]));
+        let parameters = Parameters::from_tensors(&network, tensors).map_err(|e| e.to_string())?;
+        Ok(Learned::new(network, parameters, noise_level))
+    }
+
+    fn put_reference(&mut self, reference: &Reference) -> ReferenceDescription {
+        let Reference { ref gaussian, offset, scale } = *reference;
+        ReferenceDescription { gaussian: self.put_gaussian(gaussian), offset, scale }
+    }
+
+    fn take_reference(
+        &mut self,
+        description: &ReferenceDescription,
+        preprocessing: Preprocessing,
+    ) -> Result<Reference, String> {
+        let &ReferenceDescription { ref gaussian, offset, scale } = description;
+        Ok(Reference { gaussian: self.take_gaussian(gaussian, preprocessing)?, offset, scale })
     }
 
     fn put_gaussian(&mut self, gaussian: &Gaussian) -> GaussianDescription {

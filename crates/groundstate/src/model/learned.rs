@@ -181,7 +181,8 @@ impl Energy for Learned {
             for (pictures, levels) in self.chunks(batch) {
                 let local = executor.forward(pictures, &levels).to_vec();
                 let gradient = executor.input_gradient(&vec![1.0; local.len()]);
-                let pairs = local.chunks_exact(height * width).zip(gradient.chunks_exact(batch.picture_len()));
+                let pairs =
+                    local.chunks_exact(height * width).zip(gradient.chunks_exact(batch.picture_len()));
                 found.extend(pairs.map(|(local, gradient)| Evaluated {
                     local: Map { width, height, values: local.to_vec() },
                     gradient: gradient.to_vec(),

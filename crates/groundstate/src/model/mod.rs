@@ -6,10 +6,14 @@
 
 mod features;
 mod gaussian;
+mod learned;
 mod plane;
+mod tilted;
 
 pub use features::CELL;
 pub use gaussian::{FeatureBank, Gaussian, GaussianConfig, GaussianError};
+pub use learned::{Learned, NetworkConfig};
+pub use tilted::{EnergyModel, Reference};
 
 use crate::image::{Image, Map};
 
@@ -86,25 +90,4 @@ pub trait Energy: Send + Sync {
 
     /// Local energies and their gradient at the pixels, of every picture.
     fn evaluate(&self, batch: &Batch) -> Vec<Evaluated>;
-}
-
-/// The energy of a detector: the closed-form reference.
-#[derive(Clone, Debug)]
-pub struct EnergyModel {
-    /// The closed-form part.
-    pub reference: Option<Gaussian>,
-}
-
-impl Energy for EnergyModel {
-    fn stride(&self) -> usize {
-        CELL
-    }
-
-    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
-        self.reference.as_ref().expect("a model has an energy").local_energies(batch)
-    }
-
-    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
-        self.reference.as_ref().expect("a model has an energy").evaluate(batch)
-    }
 }

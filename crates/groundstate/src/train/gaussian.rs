@@ -5,7 +5,7 @@
 
 use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate, progress::Control};
 use crate::image::Image;
-use crate::model::{EnergyModel, FeatureBank, GaussianConfig};
+use crate::model::{EnergyModel, FeatureBank, GaussianConfig, Reference};
 use crate::score::{MapKind, Stabiliser};
 
 /// Folds of the cross-fit.
@@ -40,7 +40,7 @@ impl Method for ClosedForm {
         }
         report((1 + folds) as f64 / (folds + 2) as f64)?;
         Ok(Trained {
-            energy: EnergyModel { reference: Some(bank.fit(|_| true)?) },
+            energy: EnergyModel::Reference(Reference::plain(bank.fit(|_| true)?)),
             held_out: held_out.into_iter().flatten().collect(),
             stabiliser: Stabiliser::SquareRoot,
             default_score: "energy_z_top",
