@@ -4,3 +4,4 @@
 pub mod evaluate;
 pub mod image;
 pub mod metrics;
+pub mod report;
