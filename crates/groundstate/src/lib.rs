@@ -12,3 +12,4 @@ pub mod model;
 pub mod sampler;
 pub mod score;
 pub mod train;
+pub mod report;
