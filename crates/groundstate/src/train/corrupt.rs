@@ -50,10 +50,11 @@ enum Content {
 /// (height × width).
 pub(super) fn corrupt(picture: &mut [f32], canvas: &Canvas, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let before = picture.to_vec();
+    let grey = before.chunks_exact(canvas.channels).all(|p| p.iter().all(|v| *v == p[0]));
     let regions = [1, 1, 1, 2, 2, 3][rng.random_range(0..6)];
     for _ in 0..regions {
         let region = Region::draw(canvas, rng);
-        let content = Content::draw(canvas, &region, rng);
+        let content = Content::draw(canvas, &region, grey, rng);
         fill(picture, canvas, &region, &content, rng.random_range(0.4..=1.0f32));
     }
     change(&before, picture, canvas)
@@ -104,9 +105,13 @@ impl Region {
 }
 
 impl Content {
-    fn draw(canvas: &Canvas, region: &Region, rng: &mut ChaCha8Rng) -> Self {
+    /// Draws a content; grey pictures get no colour.
+    fn draw(canvas: &Canvas, region: &Region, grey: bool, rng: &mut ChaCha8Rng) -> Self {
         let sign = if rng.random_bool(0.5) { 1.0 } else { -1.0 };
-        let tint = std::array::from_fn(|_| rng.random_range(-0.12..0.12));
+        let mut tint: [f32; 3] = std::array::from_fn(|_| rng.random_range(-0.12..0.12));
+        if grey {
+            tint = [tint[0]; 3];
+        }
         match rng.random_range(0..10) {
             0..=4 => Self::Piece {
                 angle: rng.random_range(0.0..TAU),
@@ -124,7 +129,7 @@ impl Content {
             }
             6 | 7 => {
                 let common = sign * rng.random_range(0.04..0.35);
-                Self::Stain { gain: rng.random_range(0.6..1.3), offset: tint.map(|t: f32| common + 0.5 * t) }
+                Self::Stain { gain: rng.random_range(0.6..1.3), offset: tint.map(|t| common + 0.5 * t) }
             }
             8 => Self::Texture {
                 waves: std::array::from_fn(|_| {
@@ -244,8 +249,8 @@ fn change(before: &[f32], after: &[f32], canvas: &Canvas) -> Vec<f32> {
         (0..from.len())
             .map(|i| {
                 let place = at(i, width);
-                let low = place.min(2);
-                let high = (along - 1 - place).min(2);
+                let low = place.min(1);
+                let high = (along - 1 - place).min(1);
                 let window = (i - low * step..=i + high * step).step_by(step);
                 window.map(|j| from[j]).sum::<f32>() / (low + high + 1) as f32
             })

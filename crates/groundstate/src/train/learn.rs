@@ -89,7 +89,7 @@ impl OptimiserConfig {
         if !(0.0..1.0).contains(&self.average_decay) {
             return error("optimiser.average_decay", self.average_decay, "a number in [0, 1)");
         }
-        if !(self.gradient_clip > 0.0) {
+        if self.gradient_clip.is_nan() || self.gradient_clip <= 0.0 {
             return error("optimiser.gradient_clip", self.gradient_clip, "a positive number");
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
