@@ -13,3 +13,4 @@ pub mod report;
 pub mod sampler;
 pub mod score;
 pub mod train;
+pub mod synthetic;
