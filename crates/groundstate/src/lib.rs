@@ -12,5 +12,5 @@ pub mod model;
 pub mod report;
 pub mod sampler;
 pub mod score;
-pub mod train;
 pub mod synthetic;
+pub mod train;
