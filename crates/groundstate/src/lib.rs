@@ -11,4 +11,5 @@ pub mod metrics;
 pub mod model;
 pub mod sampler;
 pub mod score;
+pub mod synthetic;
 pub mod train;
