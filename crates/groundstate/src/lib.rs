@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod image;
 pub mod metrics;
 pub mod model;
+pub mod report;
 pub mod sampler;
 pub mod score;
 pub mod synthetic;
