@@ -174,6 +174,16 @@ impl Sample {
     }
 }
 
+/// All images in `folder` and below, sorted, and what was passed over: the rule by which
+/// [`Dataset::open`] lists folders.
+///
+/// # Errors
+/// `folder` is none, cannot be listed, or holds no image.
+pub fn images_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<Warning>), DatasetError> {
+    let mut warnings = Vec::new();
+    Ok((find::images(folder, &mut warnings)?, warnings))
+}
+
 /// Adds a warning if anomalous samples lack masks.
 fn warn_of_missing_masks(test: &[Sample], warnings: &mut Vec<Warning>) {
     let mut missing = test.iter().filter(|s| s.label == Label::Anomalous && s.mask.is_none());

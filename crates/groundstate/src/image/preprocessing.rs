@@ -126,6 +126,24 @@ impl Preprocessing {
     }
 }
 
+impl Image {
+    /// Reduces the image so that its longer edge has at most `edge_px` pixels, keeping its shape.
+    ///
+    /// Scaling is that of [`Preprocessing::apply`]; a smaller image stays as it is.
+    ///
+    /// # Panics
+    /// If `edge_px` is 0.
+    #[must_use]
+    pub fn thumbnail(&self, edge_px: usize) -> Self {
+        let longest = self.width.max(self.height);
+        if longest <= edge_px {
+            return self.clone();
+        }
+        let scaled = |edge: usize| ((edge * edge_px + longest / 2) / longest).max(1);
+        scale(self, scaled(self.width), scaled(self.height))
+    }
+}
+
 /// The part of the square that shows the image, in input pixels.
 #[derive(Clone, Copy)]
 struct Inner {

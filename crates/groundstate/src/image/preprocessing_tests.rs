@@ -154,3 +154,14 @@ proptest! {
         prop_assert!(map.values.iter().all(|v| (v - 3.0).abs() < 1e-6));
     }
 }
+
+#[test]
+fn a_thumbnail_keeps_shape_and_mean_and_never_enlarges() {
+    let pixels = (0..400 * 100).map(|i| (i % 400) as f32 / 399.0).collect();
+    let image = Image { width: 400, height: 100, channels: 1, pixels };
+    let small = image.thumbnail(64);
+    assert_eq!((small.width, small.height), (64, 16));
+    let mean = |image: &Image| image.pixels.iter().sum::<f32>() / image.pixels.len() as f32;
+    assert!((mean(&small) - mean(&image)).abs() < 1e-3);
+    assert_eq!(image.thumbnail(400), image);
+}

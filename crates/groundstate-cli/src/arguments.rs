@@ -1,0 +1,231 @@
+//! Arguments that several commands share, as typed, and what they resolve to.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use groundstate::dataset::{Dataset, Folders};
+use groundstate::detector::Detector;
+use groundstate::image::{Colour, Fit};
+use groundstate::train::{MethodName, TrainConfig};
+
+/// Options of every command.
+#[derive(Args)]
+pub(crate) struct Globals {
+    /// Threads to work with [default: one for each processor]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Print results and errors only: no progress, warnings or notes
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+impl Globals {
+    /// Sets up the threads that all parallel work shares.
+    pub(crate) fn start_threads(&self) -> anyhow::Result<()> {
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")
+    }
+}
+
+/// Where the images are.
+#[derive(Args)]
+pub(crate) struct DataArguments {
+    /// Data set: train/good, test/good, test/DEFECT and ground_truth/DEFECT as in MVTec AD; to train,
+    /// any folder of normal images will do
+    #[arg(
+        value_name = "DATA",
+        required_unless_present_any = ["normal_dir", "anomalous_dir"],
+        conflicts_with_all = ["normal_dir", "normal_test_dir", "anomalous_dir", "mask_dir"]
+    )]
+    data: Option<PathBuf>,
+    /// Folder of normal images for training, instead of DATA; may be given several times
+    #[arg(long, value_name = "DIR", help_heading = "Separate folders")]
+    normal_dir: Vec<PathBuf>,
+    /// Folder of normal images for testing; without one, a share of --normal-dir is held out
+    #[arg(long, value_name = "DIR", help_heading = "Separate folders")]
+    normal_test_dir: Vec<PathBuf>,
+    /// Folder of anomalous images for testing; may be given several times
+    #[arg(long, value_name = "DIR", help_heading = "Separate folders")]
+    anomalous_dir: Vec<PathBuf>,
+    /// Folder of masks, named like their image with or without `_mask`
+    #[arg(long, value_name = "DIR", help_heading = "Separate folders")]
+    mask_dir: Option<PathBuf>,
+    /// Share of --normal-dir that is held out for testing where there are anomalous images but no
+    /// --normal-test-dir
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Separate folders")]
+    test_share: f64,
+    /// Decides which images are held out; give the same to `train` and `evaluate`
+    #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Separate folders")]
+    split_seed: u64,
+}
+
+/// The images that a command works on.
+pub(crate) struct Source {
+    /// The folder that names of images are relative to, where there is one.
+    pub(crate) root: Option<PathBuf>,
+    /// The images.
+    pub(crate) dataset: Dataset,
+}
+
+impl Source {
+    /// The data set in `root`.
+    pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
+        Ok(Self { root: Some(root.to_owned()), dataset: Dataset::open(root)? })
+    }
+}
+
+impl DataArguments {
+    /// Finds the images.
+    pub(crate) fn resolve(self) -> anyhow::Result<Source> {
+        if let Some(root) = &self.data {
+            return Source::open(root);
+        }
+        let folders = Folders {
+            normal: self.normal_dir,
+            normal_test: self.normal_test_dir,
+            anomalous: self.anomalous_dir,
+            mask: self.mask_dir,
+            test_share: self.test_share,
+            seed: self.split_seed,
+        };
+        Ok(Source { root: None, dataset: Dataset::from_folders(&folders)? })
+    }
+}
+
+/// How to train.
+#[derive(Args)]
+pub(crate) struct TrainingArguments {
+    /// Training method [default: gaussian]
+    #[arg(long, value_name = "METHOD", value_parser = method_parser(), help_heading = "Training")]
+    method: Option<MethodName>,
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    seed: Option<u64>,
+    /// Time that training may take, such as 90s, 10m or 1h [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Training")]
+    budget: Option<Duration>,
+    /// Edge of the square picture that the model sees, in pixels [default: the method's]
+    #[arg(long, value_name = "PIXELS", help_heading = "Training")]
+    size: Option<usize>,
+    /// How images that are not square become square [default: stretch]
+    #[arg(long, value_enum, help_heading = "Training")]
+    fit: Option<FitName>,
+    /// Channels that the model sees [default: rgb]
+    #[arg(long, value_enum, help_heading = "Training")]
+    colour: Option<ColourName>,
+    /// Train a learned method on top of the closed-form energy: E = E₀ + E_θ
+    #[arg(long, help_heading = "Training")]
+    on_reference: bool,
+    /// Training configuration in TOML; the options above override it
+    #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
+    config: Option<PathBuf>,
+    /// Share of normal parts that may be rejected, such as 0.01; kept in the model [default: 0.01]
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    false_reject_rate: Option<f64>,
+}
+
+/// How to train, checked.
+#[derive(Clone)]
+pub(crate) struct Training {
+    /// Every setting of the method.
+    pub(crate) config: TrainConfig,
+    /// The rate that verdicts keep, where the user states one.
+    pub(crate) false_reject_rate: Option<f64>,
+}
+
+impl TrainingArguments {
+    /// The same arguments, with a budget if none was asked for.
+    pub(crate) fn with_default_budget(mut self, budget: Duration) -> Self {
+        if self.config.is_none() {
+            self.budget = self.budget.or(Some(budget));
+        }
+        self
+    }
+
+    /// Puts defaults, configuration file and options together, the later the stronger.
+    pub(crate) fn resolve(self) -> anyhow::Result<Training> {
+        let mut config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+        let Self { method, seed, budget, size, fit, colour, on_reference, .. } = self;
+        config.method = method.unwrap_or(config.method);
+        config.seed = seed.unwrap_or(config.seed);
+        config.budget_seconds = budget.map_or(config.budget_seconds, |budget| budget.as_secs_f64());
+        config.size = size.or(config.size);
+        config.fit = fit.map_or(config.fit, Fit::from);
+        config.colour = colour.map_or(config.colour, Colour::from);
+        config.on_reference |= on_reference;
+        let config = config.check().context("cannot train with these settings")?;
+        if let Some(rate) = self.false_reject_rate {
+            check_rate(rate)?;
+        }
+        Ok(Training { config, false_reject_rate: self.false_reject_rate })
+    }
+}
+
+/// The same detector with the stated false-reject rate, if there is one.
+pub(crate) fn with_rate(mut detector: Detector, rate: Option<f64>) -> anyhow::Result<Detector> {
+    if let Some(rate) = rate {
+        check_rate(rate)?;
+        detector.calibration = detector.calibration.with_false_reject_rate(rate)?;
+    }
+    Ok(detector)
+}
+
+fn check_rate(rate: f64) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        rate > 0.0 && rate < 1.0,
+        "the false-reject rate is {rate}, expected a number between 0 and 1, such as 0.01"
+    );
+    Ok(())
+}
+
+fn read_config(path: &Path) -> anyhow::Result<TrainConfig> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(before).filter(|&byte| byte == b'\n').count();
+        anyhow::anyhow!("{}, line {line}: {}", path.display(), error.message())
+    })
+}
+
+fn method_parser() -> impl TypedValueParser<Value = MethodName> {
+    PossibleValuesParser::new(MethodName::ALL.map(|method| method.to_string()))
+        .try_map(|name| name.parse::<MethodName>())
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FitName {
+    /// Each axis is scaled on its own.
+    Stretch,
+    /// The aspect ratio is kept and border pixels are repeated outwards.
+    Pad,
+}
+
+impl From<FitName> for Fit {
+    fn from(name: FitName) -> Self {
+        match name {
+            FitName::Stretch => Self::Stretch,
+            FitName::Pad => Self::Pad,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ColourName {
+    /// Three channels.
+    Rgb,
+    /// One channel, the luma.
+    Grey,
+}
+
+impl From<ColourName> for Colour {
+    fn from(name: ColourName) -> Self {
+        match name {
+            ColourName::Rgb => Self::Rgb,
+            ColourName::Grey => Self::Grey,
+        }
+    }
+}

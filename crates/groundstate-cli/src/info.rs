@@ -1,0 +1,132 @@
+//! `groundstate info`: what a model file holds.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use groundstate::artifact::{self, FORMAT_VERSION};
+use groundstate::detector::Detector;
+use groundstate::model::{Energy, EnergyModel};
+use serde_json::{Value, json};
+
+use crate::outcome::Outcome;
+
+/// Show what a model file holds
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The model file
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Print JSON; docs/json.md lists the keys
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
+    let detector = artifact::load(&arguments.model)?;
+    if arguments.json {
+        writeln!(stdout(), "{:#}", as_json(&detector))?;
+    } else {
+        write!(stdout(), "{}", as_text(&detector))?;
+    }
+    Ok(Outcome::Complete)
+}
+
+fn as_json(detector: &Detector) -> Value {
+    let calibration = &detector.calibration;
+    json!({
+        "format_version": FORMAT_VERSION,
+        "method": detector.record.method,
+        "preprocessing": detector.preprocessing,
+        "energy": energy(&detector.energy),
+        "default_score": detector.default_score,
+        "default_map": detector.default_map,
+        "calibration": {
+            "count": calibration.count(),
+            "false_reject_rate": calibration.false_reject_rate(),
+            "attainable_rate": calibration.attainable_rate(),
+            "threshold": Some(calibration.threshold()).filter(|threshold| threshold.is_finite()),
+        },
+        "record": detector.record,
+    })
+}
+
+/// The terms of an energy and their sizes.
+fn energy(model: &EnergyModel) -> Value {
+    let reference = model.reference().map(|reference| {
+        let gaussian = &reference.gaussian;
+        let (columns, rows, dimensions) = (gaussian.columns, gaussian.rows, gaussian.dimensions);
+        // A mean and a triangular covariance factor at every position.
+        let parameters = columns * rows * (dimensions + dimensions * (dimensions + 1) / 2);
+        json!({ "columns": columns, "rows": rows, "dimensions": dimensions, "parameters": parameters })
+    });
+    let learned = model.learned().map(|learned| {
+        json!({
+            "layers": learned.network.nodes().len(),
+            "parameters": learned.parameters.count(),
+            "noise_level": learned.noise_level,
+        })
+    });
+    json!({ "stride_px": model.stride(), "reference": reference, "learned": learned })
+}
+
+fn as_text(detector: &Detector) -> String {
+    let (record, calibration) = (&detector.record, &detector.calibration);
+    let preprocessing = &detector.preprocessing;
+    let (size, channels) = (preprocessing.size, preprocessing.channels());
+    let mut text = String::new();
+    let mut line = |what: &str, value: String| text += &format!("{what:<18}{value}\n");
+    line("method", record.method.clone());
+    line("format", FORMAT_VERSION.to_string());
+    line("input", format!("{size} × {size} px, {channels} channels"));
+    line("energy", energy_text(&detector.energy));
+    line("default score", detector.default_score.clone());
+    line("default map", detector.default_map.name().to_owned());
+    line("pictures", format!("{} trained on, {} calibrated on", record.pictures, record.held_out));
+    line("training", training_text(detector));
+    line("false-reject rate", rate_text(detector));
+    line("threshold", format!("flagged above {:.4}", calibration.threshold()));
+    record.notes.iter().for_each(|note| line("note", note.clone()));
+    text
+}
+
+fn energy_text(model: &EnergyModel) -> String {
+    let reference = model.reference().map(|reference| {
+        let gaussian = &reference.gaussian;
+        format!(
+            "Gaussian of {} features at {} × {} positions",
+            gaussian.dimensions, gaussian.columns, gaussian.rows
+        )
+    });
+    let learned = model.learned().map(|learned| {
+        let level = learned.noise_level.map_or_else(String::new, |level| format!(", read at noise {level}"));
+        format!("network of {} parameters{level}", learned.parameters.count())
+    });
+    let terms: Vec<String> = reference.into_iter().chain(learned).collect();
+    terms.join(" + ")
+}
+
+fn training_text(detector: &Detector) -> String {
+    let record = &detector.record;
+    let mut text = format!("{:.1} s", record.seconds);
+    if record.steps > 0 {
+        text += &format!(", {} steps", record.steps);
+    }
+    if let Some(peak) = record.peak_memory_mib {
+        text += &format!(", peak {peak:.0} MiB");
+    }
+    text
+}
+
+fn rate_text(detector: &Detector) -> String {
+    let calibration = &detector.calibration;
+    let (stated, attainable) = (calibration.false_reject_rate(), calibration.attainable_rate());
+    if attainable > stated {
+        return format!(
+            "{stated} stated, {attainable:.4} is the least that {} pictures attain",
+            calibration.count()
+        );
+    }
+    stated.to_string()
+}

@@ -1,0 +1,138 @@
+//! Results of inspections as text, JSON lines or CSV, on stdout.
+//!
+//! Text and CSV hold a path byte for byte as the system gave it; JSON is Unicode, so there other
+//! bytes are replaced.
+
+use std::io::{StdoutLock, Write, stdout};
+use std::path::{Path, PathBuf};
+
+use groundstate::detector::Inspection;
+use serde_json::json;
+
+use crate::console::Console;
+use crate::outcome::one_line;
+
+/// How results are printed.
+#[derive(Clone, Copy)]
+pub(super) enum Format {
+    Text,
+    Json,
+    Csv,
+}
+
+/// What is said of one path.
+pub(super) struct Finding<'a> {
+    pub(super) path: &'a Path,
+    pub(super) result: anyhow::Result<Result>,
+}
+
+/// What is said of one image.
+pub(super) struct Result {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) inspection: Inspection,
+    /// The overlay, where one was written.
+    pub(super) map: Option<PathBuf>,
+}
+
+/// Prints findings one after the other.
+pub(super) enum Output {
+    Text(StdoutLock<'static>, Console),
+    Json(StdoutLock<'static>),
+    Csv(Box<csv::Writer<StdoutLock<'static>>>),
+}
+
+impl Output {
+    /// Begins, with the header that CSV has.
+    pub(super) fn start(format: Format, console: Console) -> anyhow::Result<Self> {
+        let out = stdout().lock();
+        Ok(match format {
+            Format::Text => Self::Text(out, console),
+            Format::Json => Self::Json(out),
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(["path", "score", "p_value", "flagged", "map", "error"]).map_err(io)?;
+                Self::Csv(Box::new(writer))
+            }
+        })
+    }
+
+    /// Prints one finding.
+    pub(super) fn write(&mut self, finding: &Finding) -> anyhow::Result<()> {
+        match self {
+            Self::Text(out, console) => write_text(out, console, finding),
+            Self::Json(out) => Ok(writeln!(out, "{}", as_json(finding))?),
+            Self::Csv(writer) => write_csv(writer, finding),
+        }
+    }
+
+    /// Makes everything printed so far visible to the reader.
+    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Text(out, _) | Self::Json(out) => out.flush()?,
+            Self::Csv(writer) => writer.flush()?,
+        }
+        Ok(())
+    }
+}
+
+fn write_text(out: &mut impl Write, console: &Console, finding: &Finding) -> anyhow::Result<()> {
+    match &finding.result {
+        Ok(Result { inspection, .. }) => {
+            let verdict = if inspection.flagged { "anomalous" } else { "normal" };
+            write!(out, "{verdict:<9}  score {:>9.4}  p {:.4}  ", inspection.score, inspection.p_value)?;
+            out.write_all(bytes(finding.path))?;
+            writeln!(out)?;
+        }
+        Err(error) => console.error(error),
+    }
+    Ok(())
+}
+
+fn as_json(finding: &Finding) -> serde_json::Value {
+    let path = finding.path.to_string_lossy();
+    match &finding.result {
+        Ok(Result { width, height, inspection, map }) => json!({
+            "path": path,
+            "score": inspection.score,
+            "p_value": inspection.p_value,
+            "flagged": inspection.flagged,
+            "scores": inspection.scores,
+            "width": width,
+            "height": height,
+            "map": map.as_deref().map(Path::to_string_lossy),
+        }),
+        Err(error) => json!({ "path": path, "error": one_line(error) }),
+    }
+}
+
+fn write_csv(writer: &mut csv::Writer<StdoutLock<'static>>, finding: &Finding) -> anyhow::Result<()> {
+    let mut record = csv::ByteRecord::new();
+    record.push_field(bytes(finding.path));
+    match &finding.result {
+        Ok(Result { inspection, map, .. }) => {
+            record.push_field(inspection.score.to_string().as_bytes());
+            record.push_field(inspection.p_value.to_string().as_bytes());
+            record.push_field(inspection.flagged.to_string().as_bytes());
+            record.push_field(map.as_deref().map_or(b"", bytes));
+            record.push_field(b"");
+        }
+        Err(error) => {
+            (0..4).for_each(|_| record.push_field(b""));
+            record.push_field(one_line(error).as_bytes());
+        }
+    }
+    writer.write_byte_record(&record).map_err(io)
+}
+
+/// The error below that of the CSV library, so that a closed pipe is seen as one.
+fn io(error: csv::Error) -> anyhow::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error.into(),
+        other => anyhow::anyhow!("cannot write CSV: {other:?}"),
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}

@@ -1,0 +1,135 @@
+//! The HTML page of an evaluation: which pictures it shows and what it says of the model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use groundstate::detector::Detector;
+use groundstate::evaluate::{Judged, Mask};
+use groundstate::image::{Image, jpeg_bytes, read};
+use groundstate::report::{Card, DEFAULT_CARDS, Meta, Picture, TrainingPoint, choose, write};
+use rayon::prelude::*;
+
+use crate::arguments::Source;
+use crate::evaluate::{Evaluated, write_json};
+use crate::overlay;
+
+/// Longer edge of a picture on the page.
+const PICTURE_PX: usize = 256;
+const JPEG_QUALITY: u8 = 85;
+/// Colour of the outline of a ground-truth mask: bright, and none of the heat map's.
+const OUTLINE: [f32; 3] = [0.1, 1.0, 0.6];
+
+/// Writes `index.html` and `evaluation.json` into `folder`, which is made if missing, and returns the
+/// path of the page.
+pub(crate) fn write_report(
+    folder: &Path,
+    subtitle: &str,
+    detector: &Detector,
+    source: &Source,
+    evaluated: &Evaluated,
+) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let cards = choose(&evaluated.evaluation, DEFAULT_CARDS)
+        .into_par_iter()
+        .map(|at| card(detector, &evaluated.paths[at], &evaluated.judged[at]))
+        .collect::<Result<Vec<Card>>>()?;
+    let meta = meta(&source.dataset.name, subtitle, detector);
+    let page = write(folder, &evaluated.evaluation, &cards, &meta)?;
+    write_json(&folder.join("evaluation.json"), &evaluated.evaluation)?;
+    Ok(page)
+}
+
+fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
+    let (record, calibration) = (&detector.record, &detector.calibration);
+    let size = detector.preprocessing.size;
+    let fact = |what: &str, value: String| (what.to_owned(), value);
+    let mut facts = vec![
+        fact("Method", record.method.clone()),
+        fact("Input", format!("{size} × {size} px, {} channels", detector.preprocessing.channels())),
+        fact("Seed", record.config["seed"].to_string()),
+        fact("Pictures", format!("{} to train, {} to calibrate", record.pictures, record.held_out)),
+        fact("False-reject rate", format!("{} stated", calibration.false_reject_rate())),
+    ];
+    if calibration.attainable_rate() > calibration.false_reject_rate() {
+        let attainable =
+            format!("{:.4} with {} pictures", calibration.attainable_rate(), calibration.count());
+        facts.push(fact("Attainable rate", attainable));
+    }
+    facts.extend(record.notes.iter().map(|note| fact("Note", note.clone())));
+    let point = |point: &groundstate::detector::CurvePoint| TrainingPoint {
+        seconds: point.seconds,
+        loss: point.loss,
+        energy_gap: point.energy_gap,
+    };
+    Meta {
+        title: title.to_owned(),
+        subtitle: subtitle.to_owned(),
+        producer: concat!("Groundstate ", env!("CARGO_PKG_VERSION")).to_owned(),
+        facts,
+        // The page flags at this value and above, the calibration above its highest normal score.
+        threshold: Some(calibration.threshold().next_up()).filter(|threshold| threshold.is_finite()),
+        training: record.curve.iter().map(point).collect(),
+        samples: Vec::new(),
+    }
+}
+
+/// The image, with its mask outlined if it has one, and the heat map over it.
+fn card(detector: &Detector, path: &Path, judged: &Judged) -> Result<Card> {
+    let image = read(path)?.thumbnail(PICTURE_PX);
+    let mut pictures = vec![picture("image", &image)?];
+    if let Some(mask) = &judged.mask {
+        pictures.push(picture("ground truth", &outlined(&image, mask))?);
+    }
+    pictures.push(picture("anomaly map", &overlay::draw(detector, &image, &judged.map))?);
+    Ok(Card { name: judged.name.clone(), pictures })
+}
+
+fn picture(label: &str, image: &Image) -> Result<Picture> {
+    Ok(Picture { label: label.to_owned(), bytes: jpeg_bytes(image, JPEG_QUALITY)? })
+}
+
+/// The image in colour with a line around every defect.
+fn outlined(image: &Image, mask: &Mask) -> Image {
+    let (width, height) = (image.width, image.height);
+    let defective = reduce(mask, width, height);
+    let near = |x: usize, y: usize| {
+        let columns = x.saturating_sub(1)..=(x + 1).min(width - 1);
+        (y.saturating_sub(1)..=(y + 1).min(height - 1))
+            .any(|y| columns.clone().any(|x| defective[y * width + x]))
+    };
+    let mut pixels = Vec::with_capacity(width * height * 3);
+    for (at, pixel) in image.pixels.chunks_exact(image.channels).enumerate() {
+        let own = if let [r, g, b] = *pixel { [r, g, b] } else { [pixel[0]; 3] };
+        let is_line = !defective[at] && near(at % width, at / width);
+        pixels.extend(if is_line { OUTLINE } else { own });
+    }
+    Image { width, height, channels: 3, pixels }
+}
+
+/// The mask on a coarser grid, where a pixel is defective if any of those it covers is: the smallest
+/// defect stays visible.
+fn reduce(mask: &Mask, width: usize, height: usize) -> Vec<bool> {
+    let mut reduced = vec![false; width * height];
+    for (at, _) in mask.defective.iter().enumerate().filter(|(_, defective)| **defective) {
+        let (x, y) = (at % mask.width, at / mask.width);
+        reduced[y * height / mask.height * width + x * width / mask.width] = true;
+    }
+    reduced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_defective_pixel_is_ringed_and_stays_visible() {
+        let image = Image { width: 5, height: 5, channels: 1, pixels: vec![0.5; 25] };
+        let mut mask = Mask { width: 50, height: 50, defective: vec![false; 2500] };
+        mask.defective[25 * 50 + 25] = true;
+        let drawn = outlined(&image, &mask);
+        let is_line: Vec<bool> = drawn.pixels.chunks_exact(3).map(|pixel| pixel == OUTLINE).collect();
+        assert_eq!(is_line.iter().filter(|line| **line).count(), 8);
+        assert!(!is_line[12], "the defect itself is not painted over");
+    }
+}

@@ -1,0 +1,155 @@
+//! `groundstate train`: from images of normal parts to a model file.
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use groundstate::artifact;
+use groundstate::dataset::{Loaded, load_all};
+use groundstate::detector::Detector;
+use groundstate::image::Preprocessing;
+use groundstate::train::{Control, TrainError, train};
+
+use crate::arguments::{DataArguments, Source, Training, TrainingArguments, with_rate};
+use crate::console::Console;
+use crate::interrupt::Interrupt;
+use crate::outcome::Outcome;
+use crate::progress::{self, TrainingProgress};
+
+/// Images that are read between two looks at Ctrl-C.
+const READING_CHUNK: usize = 32;
+/// What the first Ctrl-C does.
+pub(crate) const STOP_MESSAGE: &str = "stopping and keeping what was learned so far";
+
+/// Train a model on images of normal parts
+///
+/// Ctrl-C stops the training and keeps the model as it is then. Images that cannot be read are left
+/// out with a warning.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// The model file to write
+    #[arg(short, long, value_name = "MODEL")]
+    output: PathBuf,
+    #[command(flatten)]
+    training: TrainingArguments,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let training = arguments.training.resolve()?;
+    check_target(&arguments.output)?;
+    let source = arguments.data.resolve()?;
+    let interrupt = Interrupt::listen(STOP_MESSAGE)?;
+    let trained = train_dataset(&source, &training, &interrupt, console)?;
+    artifact::save(&trained.detector, &arguments.output)?;
+    writeln!(stdout(), "{}: {}", arguments.output.display(), trained.summary())?;
+    Ok(Outcome::Complete)
+}
+
+/// A detector with what happened on the way.
+pub(crate) struct TrainedModel {
+    /// The detector.
+    pub(crate) detector: Detector,
+    /// Images that could not be read.
+    pub(crate) left_out: usize,
+}
+
+impl TrainedModel {
+    /// One line on what was trained.
+    pub(crate) fn summary(&self) -> String {
+        let record = &self.detector.record;
+        let mut line = format!(
+            "{}, trained on {} pictures, calibrated on {}, in {:.1} s",
+            record.method, record.pictures, record.held_out, record.seconds
+        );
+        if self.left_out > 0 {
+            line += &format!("; {} unreadable images left out", self.left_out);
+        }
+        if !record.notes.is_empty() {
+            line += &format!("; {} notes", record.notes.len());
+        }
+        line
+    }
+}
+
+/// Trains on the normal images of a data set.
+pub(crate) fn train_dataset(
+    source: &Source,
+    training: &Training,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<TrainedModel> {
+    let start = Instant::now();
+    let dataset = &source.dataset;
+    dataset.require_train()?;
+    dataset.warnings.iter().for_each(|warning| console.warn(warning));
+    let loaded = load(&dataset.train, &training.config.preprocessing(), interrupt, console)?;
+    for (_, error) in &loaded.failures {
+        console.warn(format_args!("{error}; left out"));
+    }
+    let left_out = loaded.failures.len();
+    let pictures: Vec<_> = loaded.images.into_iter().map(|(_, image)| image).collect();
+    let mut progress = TrainingProgress::new(console);
+    let trained = train(&training.config, &pictures, start, &mut |moment| {
+        progress.show(moment);
+        if interrupt.requested() { Control::Stop } else { Control::Continue }
+    });
+    progress.finish();
+    let mut detector = trained.map_err(|error| explain(error, left_out))?;
+    if left_out > 0 {
+        detector.record.notes.push(format!("{left_out} unreadable images were left out"));
+    }
+    detector.record.notes.iter().for_each(|note| console.note(note));
+    Ok(TrainedModel { detector: with_rate(detector, training.false_reject_rate)?, left_out })
+}
+
+/// Fails before the training, not after it, if the model could not be written to `path`.
+pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write the model file {}", path.display());
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => anyhow::bail!("{}: it is a folder", cannot()),
+        // The file is replaced by renaming, which must not happen to a device.
+        Ok(found) if !found.is_file() => anyhow::bail!("{}: it is a device or pipe", cannot()),
+        _ => {}
+    }
+    let name = path.file_name().with_context(|| format!("{}: the name of a file is missing", cannot()))?;
+    let mut probe = std::ffi::OsString::from(".");
+    probe.push(name);
+    probe.push(format!(".{}.probe", std::process::id()));
+    let probe = path.with_file_name(probe);
+    fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).with_context(cannot)
+}
+
+/// Reads and prepares all images, with a bar.
+fn load(
+    paths: &[PathBuf],
+    preprocessing: &Preprocessing,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<Loaded> {
+    let bar = progress::images(console, "reading", paths.len());
+    let mut loaded = Loaded { images: Vec::new(), failures: Vec::new() };
+    for (chunk, paths) in paths.chunks(READING_CHUNK).enumerate() {
+        interrupt.check()?;
+        let read = load_all(paths, preprocessing);
+        let first = chunk * READING_CHUNK;
+        loaded.images.extend(read.images.into_iter().map(|(at, image)| (first + at, image)));
+        loaded.failures.extend(read.failures.into_iter().map(|(at, error)| (first + at, error)));
+        bar.inc(paths.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(loaded)
+}
+
+fn explain(error: TrainError, left_out: usize) -> anyhow::Error {
+    let too_few = matches!(error, TrainError::TooFewPictures { .. });
+    let error = anyhow::Error::new(error);
+    if too_few && left_out > 0 {
+        return error.context(format!("{left_out} images could not be read"));
+    }
+    error
+}
