@@ -1,7 +1,7 @@
 //! Fixed, differentiable features of a picture: what the closed-form reference energy looks at.
 //!
 //! At three scales (1, 1/2, 1/4): rectified gradients in eight directions, the gradient magnitude,
-//! local contrast and colour, averaged (and some of them maximised) over cells of 8 × 8 pixels of
+//! local contrast and colour, averaged (and some of them maximised) over cells of 4 × 4 pixels of
 //! the picture; signed square roots; then each cell together with the mean of its 3 × 3
 //! surroundings. [`Pyramid::backward`] is the exact adjoint, so an energy of these features has a
 //! gradient at the pixels.
@@ -11,7 +11,7 @@ use super::plane::{
 };
 
 /// Edge of a cell in pixels of the picture.
-pub const CELL: usize = 8;
+pub const CELL: usize = 4;
 const SCALES: [usize; 3] = [1, 2, 4];
 const DIRECTIONS: usize = 8;
 /// Radius of the window that local contrast is measured against, in pixels of its scale.
@@ -40,6 +40,7 @@ struct Level<T> {
 struct Row<T> {
     oriented: Vec<Vec<T>>,
     magnitude: Vec<T>,
+    inverse_square: Vec<T>,
 }
 
 impl Pyramid {
@@ -71,7 +72,7 @@ impl Pyramid {
     ///
     /// # Shapes
     /// `picture`: height × width × channels, both edges multiples of [`CELL`]. Result:
-    /// (height / 8) × (width / 8) × [`Pyramid::dimensions`].
+    /// (height / 4) × (width / 4) × [`Pyramid::dimensions`].
     pub(crate) fn forward<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
         let pooled = self.pooled(picture, width, height);
         let rooted: Vec<T> = pooled.iter().map(|&value| signed_root(value)).collect();
@@ -292,21 +293,34 @@ impl<T: Real> Level<T> {
 
 impl<T: Real> Row<T> {
     fn new(width: usize) -> Self {
-        Self { oriented: vec![vec![T::zero(); width]; DIRECTIONS], magnitude: vec![T::zero(); width] }
+        Self {
+            oriented: vec![vec![T::zero(); width]; DIRECTIONS],
+            magnitude: vec![T::zero(); width],
+            inverse_square: vec![T::zero(); width],
+        }
     }
 
     /// Direction k takes max(0, cos(angle − 2πk/8))³ of the magnitude; opposite directions share
     /// their projection, and cos³ · m = (projection)³ / m².
     fn compute(&mut self, gx: &[T], gy: &[T]) {
         let floor = T::of(MAGNITUDE_FLOOR);
-        for (to, (&gx, &gy)) in self.magnitude.iter_mut().zip(gx.iter().zip(gy)) {
-            *to = (gx * gx + gy * gy + floor).sqrt();
+        let Self { oriented, magnitude, inverse_square } = self;
+        for ((to, inverse), (&gx, &gy)) in
+            magnitude.iter_mut().zip(inverse_square.iter_mut()).zip(gx.iter().zip(gy))
+        {
+            let square = gx * gx + gy * gy + floor;
+            *to = square.sqrt();
+            *inverse = T::one() / square;
         }
-        for (direction, line) in self.oriented.iter_mut().enumerate() {
+        let (forward, backward) = oriented.split_at_mut(DIRECTIONS / 2);
+        for (direction, (along, against)) in forward.iter_mut().zip(backward).enumerate() {
             let (cos, sin) = unit::<T>(direction);
-            for (to, (&m, (&gx, &gy))) in line.iter_mut().zip(self.magnitude.iter().zip(gx.iter().zip(gy))) {
-                let projection = (gx * cos + gy * sin).max(T::zero());
-                *to = projection * projection * projection / (m * m);
+            let lines = along.iter_mut().zip(against).zip(inverse_square.iter());
+            for (((along, against), &inverse), (&gx, &gy)) in lines.zip(gx.iter().zip(gy)) {
+                let projection = gx * cos + gy * sin;
+                let cubed = projection * projection * projection * inverse;
+                *along = cubed.max(T::zero());
+                *against = (-cubed).max(T::zero());
             }
         }
     }
@@ -316,7 +330,7 @@ impl<T: Real> Row<T> {
         let (two, three) = (T::of(2.0), T::of(3.0));
         for (x, (&gx, &gy)) in gx.iter().zip(gy).enumerate() {
             let m = self.magnitude[x];
-            let inverse_square = T::one() / (m * m);
+            let inverse_square = self.inverse_square[x];
             let (mut along_x, mut along_y, mut radial) = (T::zero(), T::zero(), weights[DIRECTIONS][x] / m);
             for (direction, (weight, oriented)) in weights.iter().zip(&self.oriented).enumerate() {
                 let (cos, sin) = unit::<T>(direction);
@@ -406,10 +420,10 @@ mod tests {
     #[test]
     fn gradient_agrees_with_finite_differences() {
         for channels in [1, 3] {
-            let (width, height) = (24, 16);
+            let (width, height) = (12, 16);
             let pyramid = Pyramid::new(channels);
             let x = picture(width * height * channels, 1);
-            let weights = picture(pyramid.dimensions() * (width / 8) * (height / 8), 2);
+            let weights = picture(pyramid.dimensions() * (width / CELL) * (height / CELL), 2);
             let value = |x: &[f64]| -> f64 {
                 pyramid.forward(x, width, height).iter().zip(&weights).map(|(f, w)| f * w).sum()
             };

@@ -147,7 +147,7 @@ impl TrainConfig {
                 setting: "size",
                 found: size.to_string(),
                 expected: match multiple {
-                    CELL => "a multiple of 8 pixels for method gaussian",
+                    CELL => "a multiple of 4 pixels for method gaussian",
                     _ => "a multiple of 32 pixels for a learned method",
                 },
             });

@@ -9,7 +9,7 @@ use crate::model::{EnergyModel, FeatureBank, GaussianConfig, Reference};
 use crate::score::{MapKind, Stabiliser};
 
 /// Folds of the cross-fit.
-const FOLDS: usize = 4;
+const FOLDS: usize = 3;
 
 /// Fits a Gaussian of fixed features at every position.
 pub(super) struct ClosedForm {
@@ -28,11 +28,12 @@ impl Method for ClosedForm {
             if observer(&progress) == Control::Stop { Err(TrainError::Stopped) } else { Ok(()) }
         };
         report(0.0)?;
-        let bank = FeatureBank::new(pictures, &self.config)?;
+        let all: Vec<&Image> = pictures.iter().collect();
+        let bank = FeatureBank::new(&all, folds, &self.config)?;
         let mut held_out = vec![None; pictures.len()];
         for fold in 0..folds {
             report((1 + fold) as f64 / (folds + 2) as f64)?;
-            let energy = bank.fit(|i| i % folds != fold)?;
+            let energy = bank.fit(Some(fold))?;
             let members: Vec<&Image> = pictures.iter().skip(fold).step_by(folds).collect();
             for (n, evaluated) in evaluate(&energy, &members).into_iter().enumerate() {
                 held_out[fold + n * folds] = Some(evaluated);
@@ -40,7 +41,7 @@ impl Method for ClosedForm {
         }
         report((1 + folds) as f64 / (folds + 2) as f64)?;
         Ok(Trained {
-            energy: EnergyModel::Reference(Reference::plain(bank.fit(|_| true)?)),
+            energy: EnergyModel::Reference(Reference::plain(bank.fit(None)?)),
             held_out: held_out.into_iter().flatten().collect(),
             stabiliser: Stabiliser::SquareRoot,
             default_score: "energy_z_top",

@@ -213,7 +213,9 @@ pub(super) fn learn(
     while step < plan.steps {
         let seconds = lesson.start.elapsed().as_secs_f64();
         let by_time = (seconds / plan.budget_seconds).min(1.0);
-        let done = by_time.max(step as f64 / plan.steps as f64);
+        let by_steps = step as f64 / plan.steps as f64;
+        // Stated steps fix the whole course, so that a seed gives the same weights on any machine.
+        let done = if settings.steps.is_some() { by_steps } else { by_time.max(by_steps) };
         if by_time >= 1.0 && step > 0 {
             notes.push(format!("the budget of {} s ended training after {step} steps", plan.budget_seconds));
             break;

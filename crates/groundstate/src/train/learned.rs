@@ -1,7 +1,7 @@
 //! The learned methods: hold pictures back, learn, read what was held back.
 
 use super::learn::{Objective, OptimiserConfig, Plan, learn, split};
-use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate};
+use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate};
 use crate::image::Image;
 use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, Reference};
 use crate::score::{MapKind, Stabiliser};
@@ -70,12 +70,12 @@ impl Method for LearnedMethod {
 /// The closed-form energy, standardised: its local energies have mean 0 and spread 1 on normal
 /// pictures that it was not fitted to.
 fn fit_reference(pictures: &[&Image], config: &GaussianConfig) -> Result<Reference, TrainError> {
-    let owned: Vec<Image> = pictures.iter().map(|&picture| picture.clone()).collect();
-    let bank = FeatureBank::new(&owned, config)?;
+    let bank = FeatureBank::new(pictures, REFERENCE_FOLDS, config)?;
     let mut unseen = Vec::new();
     for fold in 0..REFERENCE_FOLDS {
-        let gaussian: Gaussian = bank.fit(|i| i % REFERENCE_FOLDS != fold)?;
-        for chunk in owned.iter().skip(fold).step_by(REFERENCE_FOLDS).collect::<Vec<_>>().chunks(16) {
+        let gaussian: Gaussian = bank.fit(Some(fold))?;
+        let members: Vec<&Image> = pictures.iter().skip(fold).step_by(REFERENCE_FOLDS).copied().collect();
+        for chunk in members.chunks(EVALUATION_BATCH) {
             let maps = gaussian.local_energies(&Batch::of(chunk.iter().copied()));
             unseen.extend(maps.into_iter().flat_map(|map| map.values));
         }
@@ -84,5 +84,5 @@ fn fit_reference(pictures: &[&Image], config: &GaussianConfig) -> Result<Referen
     let mean = unseen.iter().map(|&e| f64::from(e)).sum::<f64>() / n;
     let variance = unseen.iter().map(|&e| (f64::from(e) - mean).powi(2)).sum::<f64>() / n;
     let scale = 1.0 / variance.sqrt().max(1e-6);
-    Ok(Reference { gaussian: bank.fit(|_| true)?, offset: mean as f32, scale: scale as f32 })
+    Ok(Reference { gaussian: bank.fit(None)?, offset: mean as f32, scale: scale as f32 })
 }
