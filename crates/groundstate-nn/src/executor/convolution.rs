@@ -9,8 +9,8 @@ use crate::layer::padding;
 
 /// Multiply-adds of one task: about 20 µs, small enough to share out, large enough not to notice.
 const TASK_COST: usize = 1 << 20;
-/// Fewest channels on both sides for which Winograd's transforms pay.
-const WINOGRAD_CHANNELS: usize = 16;
+/// What transforming one vector of a tile costs, forth or back, in multiply-adds of a vector; measured.
+const TRANSFORM_COST: usize = 600;
 /// Values of Winograd scratch per thread: what fits a second-level cache with room for the weights.
 const WINOGRAD_SCRATCH: usize = 220_000;
 
@@ -54,7 +54,7 @@ impl Pass {
         input: &Layout,
         output: &Layout,
     ) -> Pass {
-        if winograd_pays(kernels, kernel, stride, input, output) {
+        if winograd_pays_forward(kernels.lanes, kernel, stride, input, output) {
             return Self::winograd(kernels, vec![winograd_forward(kernels, kernel, input, output)]);
         }
         Self::direct(kernels, vec![direct_forward(kernels, kernel, stride, input, output)])
@@ -68,11 +68,7 @@ impl Pass {
         output: &Layout,
         input: &Layout,
     ) -> Pass {
-        let even = input.height.is_multiple_of(stride) && input.width.is_multiple_of(stride);
-        if even
-            && winograd_pays(kernels, kernel, stride, output, output)
-            && output.channels.min(input.channels) >= WINOGRAD_CHANNELS
-        {
+        if winograd_pays_backward(kernels.lanes, kernel, stride, output, input) {
             return Self::winograd(kernels, winograd_backward(kernels, kernel, output, input));
         }
         let phases = (0..stride).flat_map(|a| (0..stride).map(move |b| (a, b)));
@@ -303,17 +299,56 @@ fn phase(kernel: usize, stride: usize, a: usize) -> Vec<(usize, isize)> {
     taps
 }
 
-/// Whether Winograd's transforms cost less than the products they save.
-pub(super) fn winograd_pays(
-    kernels: &Kernels,
+/// Whether Winograd takes clearly less time than the definition for `rows`×`cols` outputs. `taps` is the side
+/// of the filter, `channels` and `width` are the padded channels that it reads and writes.
+fn winograd_pays(
+    lanes: usize,
+    taps: usize,
+    channels: usize,
+    width: usize,
+    (rows, cols): (usize, usize),
+) -> bool {
+    let tiles = rows.div_ceil(STEP) * cols.div_ceil(STEP);
+    let places = (STEP + taps - 1) * (STEP + taps - 1);
+    let vectors = width / lanes;
+    let direct = rows * cols * taps * taps * channels * vectors;
+    let transforms = TRANSFORM_COST * (channels.div_ceil(lanes) + vectors);
+    channels.is_multiple_of(lanes) && 5 * direct > 6 * tiles * (places * channels * vectors + transforms)
+}
+
+/// [`winograd_pays`] for a forward convolution, and for its weight gradient, which has the same products.
+pub(super) fn winograd_pays_forward(
+    lanes: usize,
     kernel: usize,
     stride: usize,
     input: &Layout,
     output: &Layout,
 ) -> bool {
-    let padded = output.height.next_multiple_of(STEP) * output.width.next_multiple_of(STEP);
-    matches!((kernel, stride), (3, 1) | (4, 2))
-        && input.stride.is_multiple_of(kernels.lanes)
-        && input.channels.min(output.channels) >= WINOGRAD_CHANNELS
-        && 2 * output.height * output.width >= padded
+    let size = (output.height, output.width);
+    match (kernel, stride) {
+        (3, 1) => winograd_pays(lanes, 3, input.stride, output.stride, size),
+        (4, 2) => {
+            input.stride.is_multiple_of(lanes)
+                && winograd_pays(lanes, 2, 4 * input.stride, output.stride, size)
+        }
+        _ => false,
+    }
+}
+
+/// [`winograd_pays`] for an input gradient. Odd sizes at stride 2 have phases of different sizes.
+fn winograd_pays_backward(
+    lanes: usize,
+    kernel: usize,
+    stride: usize,
+    output: &Layout,
+    input: &Layout,
+) -> bool {
+    let (h, w) = (input.height, input.width);
+    match (kernel, stride) {
+        (3, 1) => winograd_pays(lanes, 3, output.stride, input.stride, (h, w)),
+        (4, 2) if h % 2 == 0 && w % 2 == 0 => {
+            winograd_pays(lanes, 2, output.stride, input.stride, (h / 2, w / 2))
+        }
+        _ => false,
+    }
 }

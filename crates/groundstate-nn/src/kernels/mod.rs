@@ -170,6 +170,6 @@ macro_rules! backend {
 
 backend!(portable, crate::simd::Portable<8>, [], 2, 4, 2);
 #[cfg(target_arch = "x86_64")]
-backend!(avx2, crate::simd::Avx2, [target_feature(enable = "avx2,fma")], 6, 12, 6);
+backend!(avx2, crate::simd::Avx2, [target_feature(enable = "avx2,fma")], 6, 8, 6);
 #[cfg(target_arch = "x86_64")]
-backend!(avx512, crate::simd::Avx512, [target_feature(enable = "avx512f")], 12, 12, 12);
+backend!(avx512, crate::simd::Avx512, [target_feature(enable = "avx512f")], 8, 8, 8);

@@ -8,9 +8,9 @@ use crate::buffer::Buffer;
 use crate::kernels::Kernels;
 use crate::kernels::winograd::{GradientTiles, PlaceProduct, Winograd};
 
-/// Transformed values of one chunk: large enough that the sums are read and written rarely, small enough
-/// for a shared cache.
-const CHUNK_VALUES: usize = 1_500_000;
+/// Transformed values of one run of tiles, which is summed up before it is added to the sums of products:
+/// as many as a second-level cache holds. Part of the order of summation: not to depend on the machine.
+const RUN_VALUES: usize = 200_000;
 /// Tiles of one transforming task.
 const TILES: usize = 8;
 /// Rows of a product in one task.
@@ -21,7 +21,9 @@ pub(super) struct WinogradPlan {
     /// The forward convolution and the kernel places of its taps.
     geometry: Winograd,
     taps: Vec<usize>,
-    /// Tiles of a chunk.
+    /// Tiles of a run, and of a chunk: one run for each thread. Runs are added in order, so the result does
+    /// not depend on how many a chunk has.
+    run: usize,
     chunk: usize,
     lanes: usize,
     /// Sums of products: `place, depth, padded output channels`.
@@ -33,9 +35,9 @@ impl WinogradPlan {
         let (geometry, taps) = winograd_forward(kernels, kernel, input, output);
         let lanes = kernels.lanes;
         let (inputs, gradients) = geometry.chunk_values(1, lanes);
-        let chunk = (CHUNK_VALUES / (inputs + gradients)).clamp(32, 256) / TILES * TILES;
+        let run = (RUN_VALUES / (inputs + gradients)).clamp(32, 256) / TILES * TILES;
         let products = Buffer::zeros(geometry.weights(lanes));
-        WinogradPlan { geometry, taps, chunk, lanes, products }
+        WinogradPlan { geometry, taps, run, chunk: run * Workers::threads(), lanes, products }
     }
 
     pub(super) fn need(&self, batch: usize) -> Need {
@@ -100,6 +102,7 @@ impl WinogradPlan {
                         last: (first + ROWS).min(depth),
                         count,
                         chunk,
+                        run: self.run,
                         inputs: inputs.ptr(),
                         gradients: gradients.ptr(),
                         sums: products.ptr(),

@@ -8,8 +8,6 @@ use super::{Winograd, transform_input, transposed};
 use crate::kernels::weight_gradient::outer;
 use crate::simd::Simd;
 
-/// Tiles whose sums stay in registers together.
-const RUN: usize = 128;
 /// Values between tiles beyond their channels: one cache line, against competition for cache sets.
 const GAP: usize = 16;
 
@@ -43,6 +41,8 @@ pub(crate) struct PlaceProduct<'a> {
     /// Tiles in this chunk, and of a whole chunk.
     pub(crate) count: usize,
     pub(crate) chunk: usize,
+    /// Tiles that are summed up before they are added to the sums.
+    pub(crate) run: usize,
     /// As in [`GradientTiles`].
     pub(crate) inputs: *const f32,
     pub(crate) gradients: *const f32,
@@ -145,8 +145,8 @@ pub(crate) unsafe fn accumulate<S: Simd, const MR: usize>(task: &PlaceProduct<'_
         let x = task.inputs.add(task.place * task.chunk * (depth + GAP));
         let g = task.gradients.add(task.place * task.chunk * (width + GAP));
         let sums = task.sums.add(task.place * depth * width);
-        for from in (0..task.count).step_by(RUN) {
-            let count = RUN.min(task.count - from);
+        for from in (0..task.count).step_by(task.run) {
+            let count = task.run.min(task.count - from);
             for vector in (0..vectors).step_by(2) {
                 let g = g.add(from * (width + GAP) + vector * S::LANES);
                 for row in (task.first..task.last).step_by(MR) {
