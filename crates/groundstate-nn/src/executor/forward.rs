@@ -1,13 +1,15 @@
 //! Values: from the picture to the energies.
 
 use super::build::{Buffers, Convolution, Linear, Node, Step};
-use super::convolution::{Method, Part, Pass};
+use super::convolution::{Method, Part, Pass, TASK_COST};
 use super::{Done, Executor};
 use crate::kernels::direct::Direct;
 use crate::kernels::epilogue::{Combine, Epilogue};
 use crate::kernels::gather::Gather;
-use crate::kernels::winograd::Tiles;
+use crate::kernels::winograd::{Tiles, Winograd};
 
+/// Fewest tiles that fill a register block.
+const MIN_TILES: usize = 8;
 /// Multiply-adds' worth of one gather task: pixels times channels.
 const GATHER_TASK: usize = 1 << 16;
 
@@ -65,7 +67,7 @@ impl Executor {
         match &pass.method {
             Method::Winograd(parts) => {
                 let tiles = self.images * parts[0].geometry.tiles();
-                let block = parts[0].geometry.block;
+                let block = self.tiles_per_task(&parts[0].geometry, tiles);
                 self.workers.run(tiles.div_ceil(block) * parts.len(), |task, scratch| {
                     let part = &parts[task % parts.len()];
                     let first = task / parts.len() * block;
@@ -103,6 +105,13 @@ impl Executor {
                 });
             }
         }
+    }
+
+    /// How many tiles to work on together: fewer than a block holds if threads would otherwise be idle.
+    fn tiles_per_task(&self, geometry: &Winograd, tiles: usize) -> usize {
+        let cost = geometry.places() * geometry.depth() * geometry.vectors * self.kernels.lanes;
+        let tasks = (tiles * cost / TASK_COST).clamp(1, 2 * self.workers.count());
+        tiles.div_ceil(tasks).clamp(MIN_TILES.min(geometry.block), geometry.block)
     }
 
     /// Runs the gathers of a layer without parameters on the buffers that `which` picks.

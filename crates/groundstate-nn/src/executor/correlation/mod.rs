@@ -6,7 +6,7 @@ mod winograd;
 use direct::DirectPlan;
 use winograd::WinogradPlan;
 
-use super::convolution::winograd_pays_forward;
+use super::convolution::pays_correlation;
 use super::forward::Given;
 use super::layout::Layout;
 use super::workers::Workers;
@@ -91,7 +91,7 @@ impl CorrelationPlan {
         output: &Layout,
     ) -> CorrelationPlan {
         let size = kernel * kernel * input.stride * output.stride;
-        let (method, copies) = if winograd_pays_forward(kernels.lanes, kernel, stride, input, output) {
+        let (method, copies) = if pays_correlation(kernels.lanes, batch, (kernel, stride), input, output) {
             (Method::Winograd(WinogradPlan::new(kernels, kernel, input, output)), 1)
         } else {
             let plan = DirectPlan::new(kernels, batch, (kernel, stride), input, output);
