@@ -6,8 +6,8 @@
 use super::super::layout::Layout;
 use crate::kernels::winograd::STEP;
 
-/// What transforming one vector of a tile costs, forth or back, in multiply-adds of a vector; measured.
-const TRANSFORM_COST: usize = 600;
+/// What transforming one vector of a tile costs for each place, forth or back; measured.
+const TRANSFORM_COST: usize = 16;
 /// What reading, adding to, writing and transforming one vector of a weight gradient's sums costs.
 const SUM_COST: usize = 8;
 /// Fewest tiles (or pixels) that fill a register block.
@@ -28,7 +28,7 @@ impl Cost {
         let tiles = rows.div_ceil(STEP) * cols.div_ceil(STEP);
         let side = STEP + taps - 1;
         let weights = side * side * channels * (width / lanes);
-        let transforms = TRANSFORM_COST * (channels + width) / lanes;
+        let transforms = TRANSFORM_COST * side * side * (channels + width) / lanes;
         Cost {
             direct: (rows * cols).max(BLOCK) * taps * taps * channels * (width / lanes),
             winograd: tiles.max(BLOCK) * weights + tiles * transforms,

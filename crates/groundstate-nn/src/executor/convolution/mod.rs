@@ -164,7 +164,7 @@ mod tests {
     use crate::kernels::Backend;
 
     #[test]
-    fn wide_layers_use_winograd_and_narrow_or_tiny_ones_do_not() {
+    fn wide_layers_use_winograd_and_tiny_maps_do_not() {
         for backend in Backend::available() {
             let kernels = backend.kernels().expect("available");
             let uses = |kernel: usize, stride: usize, channels: (usize, usize), side: usize| {
@@ -180,7 +180,6 @@ mod tests {
             };
             assert_eq!(uses(3, 1, (64, 64), 30), [true; 2], "{}", backend.name());
             assert_eq!(uses(4, 2, (48, 64), 30), [true; 2], "{}", backend.name());
-            assert_eq!(uses(3, 1, (64, 1), 30), [false; 2], "{}", backend.name());
             assert_eq!(uses(3, 1, (64, 64), 3), [false; 2], "{}", backend.name());
             assert_eq!(uses(3, 2, (64, 64), 30), [false; 2], "{}", backend.name());
         }
