@@ -1,7 +1,7 @@
 //! Times an energy network of 480,000 weights: `speed [A|B] [threads] [seconds] [backend]`.
 //!
 //! A: 16 pictures of 64×64; B: 8 of 128×128. For each operation it prints the median and least wall time.
-//! Run it with `--release`; `tests/reference/time_pytorch.py` prints the same for PyTorch.
+//! Run it with `--release`; `benches/time_pytorch.py` prints the same for PyTorch.
 
 use std::time::{Duration, Instant};
 

@@ -325,3 +325,9 @@ fn sizes_that_cannot_run_are_refused() {
     assert!(refusal(1, 10, 8).contains("multiples of 4"));
     assert!(refusal(1_000_000, 4096, 4096).contains("more than 2³¹ values"));
 }
+
+#[test]
+fn executors_move_between_threads() {
+    fn movable<T: Send + Sync>() {}
+    movable::<Executor>();
+}

@@ -7,6 +7,7 @@ use super::{ExecutorOptions, Purpose};
 use crate::buffer::Buffer;
 use crate::kernels::Kernels;
 use crate::kernels::gather::{Gather, Mapping};
+use crate::kernels::winograd::STEP;
 use crate::layer::{Activation, Layer};
 use crate::network::{Network, NetworkError};
 use crate::parameters::ConvTensors;
@@ -123,7 +124,7 @@ pub(super) fn nodes(
                         Pass::backward(kernels, *kernel, *stride, &gradient_layout, &input_gradient)
                     }),
                     correlation: correlation
-                        .then(|| CorrelationPlan::new(kernels, batch, *kernel, *stride, &input, &layout)),
+                        .then(|| CorrelationPlan::new(kernels, batch, (*kernel, *stride), &input, &layout)),
                     bias: Buffer::zeros(layout.stride),
                     stored: standardise.then(|| (vec![0.0; weights], vec![0.0; out])),
                     d_acting: vec![0.0; weights],
@@ -151,7 +152,12 @@ fn layouts(network: &Network, sizes: &[(usize, usize)], lanes: usize) -> Vec<(La
         let padded = channels.next_multiple_of(lanes);
         let written_whole = matches!(node.layer, Layer::Conv { .. }) || channels >= lanes;
         let stride = if written_whole { padded } else { channels };
-        (Layout::new(sizes[index], channels, stride), Layout::new(sizes[index], channels, padded))
+        // Four outputs of a 4×4 convolution of stride 2 reach over eight pixels.
+        let reads =
+            |n: &crate::layer::Node| matches!(n.layer, Layer::Conv { kernel: 4, .. }) && n.inputs[0] == index;
+        let multiple = if network.nodes().iter().any(reads) { 2 * STEP } else { STEP };
+        let layout = |stride| Layout::new(sizes[index], channels, stride, multiple);
+        (layout(stride), layout(padded))
     };
     network.nodes().iter().enumerate().map(layout).collect()
 }

@@ -1,11 +1,15 @@
 //! Values: from the picture to the energies.
 
 use super::build::{Buffers, Convolution, Linear, Node, Step};
-use super::convolution::{Method, Pass};
+use super::convolution::{Method, Part, Pass, TASK_COST};
 use super::{Done, Executor};
+use crate::kernels::direct::Direct;
 use crate::kernels::epilogue::{Combine, Epilogue};
 use crate::kernels::gather::Gather;
+use crate::kernels::winograd::{Tiles, Winograd};
 
+/// Fewest tiles that fill a register block.
+const MIN_TILES: usize = 8;
 /// Multiply-adds' worth of one gather task: pixels times channels.
 const GATHER_TASK: usize = 1 << 16;
 
@@ -61,48 +65,53 @@ impl Executor {
         let (kernels, weights) = (self.kernels, &pass.weights);
         let x = Given(x);
         match &pass.method {
-            Method::Winograd(geometry) => {
-                let tiles = self.images * geometry.tiles();
-                self.workers.run(tiles.div_ceil(geometry.block), |task, scratch| {
-                    let first = task * geometry.block;
-                    let count = geometry.block.min(tiles - first);
+            Method::Winograd(parts) => {
+                let tiles = self.images * parts[0].geometry.tiles();
+                let block = self.tiles_per_task(&parts[0].geometry, tiles);
+                self.workers.run(tiles.div_ceil(block) * parts.len(), |task, scratch| {
+                    let part = &parts[task % parts.len()];
+                    let first = task / parts.len() * block;
+                    let count = block.min(tiles - first);
                     // SAFETY: the geometry was planned for these buffers, which hold `images` images with
-                    // the border that tiles reach into; tasks have different tiles, so different outputs;
-                    // the scratch was sized for this pass.
+                    // the border that tiles reach into; tasks have different tiles or phases, so different
+                    // outputs; the scratch was sized for this pass.
                     unsafe {
-                        (kernels.winograd)(
-                            geometry,
-                            x.image(0, 0),
-                            weights.ptr(),
-                            first,
-                            count,
-                            scratch,
-                            &epilogue,
-                        );
+                        let weights = weights.ptr().add(part.offset);
+                        let geometry = &part.geometry;
+                        let task = Tiles { geometry, x: x.image(0, 0), weights, first, count, scratch };
+                        (kernels.winograd)(&task, &epilogue);
                     }
                 });
             }
             Method::Direct(parts) => {
-                let bands: usize = parts.iter().map(|p| p.bands()).sum();
-                self.workers.run(self.images * bands, |task, _| {
-                    let (image, mut band) = (task / bands, task % bands);
-                    for part in parts {
-                        if band < part.bands() {
-                            let rows = band * part.band..((band + 1) * part.band).min(part.geometry.rows);
-                            let x = x.image(image, strides.0);
-                            let epilogue = epilogue.image(image * strides.1);
-                            // SAFETY: as above; each task has its own rows of its own part of one image.
-                            unsafe {
-                                let weights = weights.ptr().add(part.offset);
-                                (kernels.convolve)(&part.geometry, x, weights, rows, &epilogue);
-                            }
-                            return;
-                        }
-                        band -= part.bands();
+                let bands = |part: &Part<Direct>| part.geometry.rows.div_ceil(part.band(kernels.lanes));
+                let all: usize = parts.iter().map(bands).sum();
+                self.workers.run(self.images * all, |task, _| {
+                    let (image, mut band) = (task / all, task % all);
+                    let mut parts = parts.iter();
+                    let mut part = parts.next().expect("a pass has parts");
+                    while band >= bands(part) {
+                        band -= bands(part);
+                        part = parts.next().expect("tasks were counted over all parts");
+                    }
+                    let height = part.band(kernels.lanes);
+                    let rows = band * height..((band + 1) * height).min(part.geometry.rows);
+                    let epilogue = epilogue.image(image * strides.1);
+                    // SAFETY: as above; each task has its own rows of its own part of one image.
+                    unsafe {
+                        let (x, weights) = (x.image(image, strides.0), weights.ptr().add(part.offset));
+                        (kernels.convolve)(&part.geometry, x, weights, rows, &epilogue);
                     }
                 });
             }
         }
+    }
+
+    /// How many tiles to work on together: fewer than a block holds if threads would otherwise be idle.
+    fn tiles_per_task(&self, geometry: &Winograd, tiles: usize) -> usize {
+        let cost = geometry.places() * geometry.depth() * geometry.vectors * self.kernels.lanes;
+        let tasks = (tiles * cost / TASK_COST).clamp(1, 2 * self.workers.count());
+        tiles.div_ceil(tasks).clamp(MIN_TILES.min(geometry.block), geometry.block)
     }
 
     /// Runs the gathers of a layer without parameters on the buffers that `which` picks.

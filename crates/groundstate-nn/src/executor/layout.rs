@@ -1,10 +1,9 @@
 //! Where pixels lie in a buffer.
 
-use crate::kernels::winograd::STEP;
-
 /// One node's maps: `image, row, column, channel`, with a border of zeros.
 ///
-/// The border is one pixel on every side, plus what fills the last Winograd tiles below and to the right.
+/// The border is one pixel on every side, plus what fills the last Winograd tiles below and to the right:
+/// sides are rounded up to `multiple`.
 /// Channels are padded with zeros to `stride`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -20,9 +19,14 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new((height, width): (usize, usize), channels: usize, stride: usize) -> Layout {
-        let row = (width.next_multiple_of(STEP) + 2) * stride;
-        let image = (height.next_multiple_of(STEP) + 2) * row;
+    pub(super) fn new(
+        (height, width): (usize, usize),
+        channels: usize,
+        stride: usize,
+        multiple: usize,
+    ) -> Layout {
+        let row = (width.next_multiple_of(multiple) + 2) * stride;
+        let image = (height.next_multiple_of(multiple) + 2) * row;
         Layout { height, width, channels, stride, row, image }
     }
 

@@ -85,7 +85,7 @@ fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Para
     for (row, padded) in acting.chunks_exact(out).zip(padded.chunks_exact_mut(width)) {
         padded[..out].copy_from_slice(row);
     }
-    forward.pack(kernels, padded, depth, false);
+    forward.pack(kernels, padded, depth);
     if let Some(backward) = backward {
         for (tap, acting) in acting.chunks_exact(depth * out).enumerate() {
             let rows = transposed[tap * out * *input_width..].chunks_exact_mut(*input_width);
@@ -93,6 +93,6 @@ fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Para
                 row[..depth].iter_mut().enumerate().for_each(|(c, w)| *w = acting[c * out + o]);
             }
         }
-        backward.pack(kernels, transposed, out, true);
+        backward.pack(kernels, transposed, out);
     }
 }

@@ -30,7 +30,8 @@ impl Workers {
         self.scratch.iter().map(Buffer::len).sum()
     }
 
-    fn threads() -> usize {
+    /// Threads of the current pool.
+    pub(super) fn threads() -> usize {
         rayon::current_num_threads().max(1)
     }
 

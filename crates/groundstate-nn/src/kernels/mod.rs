@@ -17,7 +17,7 @@ use direct::Direct;
 use epilogue::Epilogue;
 use gather::Gather;
 use weight_gradient::Correlation;
-use winograd::Winograd;
+use winograd::{GradientTiles, PlaceProduct, Tiles, Winograd};
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,9 +82,15 @@ pub(crate) struct Kernels {
     /// [`gather::gather`].
     pub(crate) gather: unsafe fn(&Gather, *const f32, Range<usize>, &Epilogue),
     /// [`winograd::tiles`].
-    pub(crate) winograd: unsafe fn(&Winograd, *const f32, *const f32, usize, usize, *mut f32, &Epilogue),
+    pub(crate) winograd: unsafe fn(&Tiles<'_>, &Epilogue),
     /// [`winograd::transform_weights`].
-    pub(crate) winograd_weights: unsafe fn(&Winograd, *const f32, usize, bool, *mut f32),
+    pub(crate) winograd_weights: unsafe fn(&Winograd, *const f32, usize, &[usize], *mut f32),
+    /// [`winograd::transform_tiles`].
+    pub(crate) winograd_gradient_tiles: unsafe fn(&GradientTiles<'_>),
+    /// [`winograd::accumulate`].
+    pub(crate) winograd_accumulate: unsafe fn(&PlaceProduct<'_>),
+    /// [`winograd::finish_weights`].
+    pub(crate) winograd_finish: unsafe fn(&Winograd, *const f32, &[usize], usize, *mut f32),
     /// [`weight_gradient::pack_gradient`].
     pub(crate) pack_gradient: unsafe fn(&Direct, *const f32, *mut f32, usize, *mut f32),
     /// [`weight_gradient::correlate`].
@@ -106,6 +112,9 @@ macro_rules! backend {
                 gather,
                 winograd,
                 winograd_weights,
+                winograd_gradient_tiles,
+                winograd_accumulate,
+                winograd_finish,
                 pack_gradient,
                 correlate,
             };
@@ -121,22 +130,29 @@ macro_rules! backend {
                 unsafe { gather::gather::<$simd>(g, x, rows, e) }
             }
             $(#[$feature])?
-            unsafe fn winograd(
-                g: &Winograd,
-                x: *const f32,
-                w: *const f32,
-                first: usize,
-                count: usize,
-                scratch: *mut f32,
-                e: &Epilogue,
-            ) {
+            unsafe fn winograd(task: &Tiles<'_>, e: &Epilogue) {
                 // SAFETY: as above.
-                unsafe { winograd::tiles::<$simd, $two, $one>(g, x, w, first, count, scratch, e) }
+                unsafe { winograd::tiles::<$simd, $two, $one>(task, e) }
             }
             $(#[$feature])?
-            unsafe fn winograd_weights(g: &Winograd, w: *const f32, depth: usize, flip: bool, packed: *mut f32) {
+            unsafe fn winograd_weights(g: &Winograd, w: *const f32, depth: usize, taps: &[usize], to: *mut f32) {
                 // SAFETY: as above.
-                unsafe { winograd::transform_weights::<$simd>(g, w, depth, flip, packed) }
+                unsafe { winograd::transform_weights::<$simd>(g, w, depth, taps, to) }
+            }
+            $(#[$feature])?
+            unsafe fn winograd_gradient_tiles(task: &GradientTiles<'_>) {
+                // SAFETY: as above.
+                unsafe { winograd::transform_tiles::<$simd>(task) }
+            }
+            $(#[$feature])?
+            unsafe fn winograd_accumulate(task: &PlaceProduct<'_>) {
+                // SAFETY: as above.
+                unsafe { winograd::accumulate::<$simd, $correlation>(task) }
+            }
+            $(#[$feature])?
+            unsafe fn winograd_finish(g: &Winograd, sums: *const f32, taps: &[usize], c: usize, to: *mut f32) {
+                // SAFETY: as above.
+                unsafe { winograd::finish_weights::<$simd>(g, sums, taps, c, to) }
             }
             $(#[$feature])?
             unsafe fn pack_gradient(g: &Direct, from: *const f32, to: *mut f32, pixels: usize, bias: *mut f32) {
@@ -154,6 +170,6 @@ macro_rules! backend {
 
 backend!(portable, crate::simd::Portable<8>, [], 2, 4, 2);
 #[cfg(target_arch = "x86_64")]
-backend!(avx2, crate::simd::Avx2, [target_feature(enable = "avx2,fma")], 6, 12, 6);
+backend!(avx2, crate::simd::Avx2, [target_feature(enable = "avx2,fma")], 6, 8, 6);
 #[cfg(target_arch = "x86_64")]
-backend!(avx512, crate::simd::Avx512, [target_feature(enable = "avx512f")], 12, 12, 12);
+backend!(avx512, crate::simd::Avx512, [target_feature(enable = "avx512f")], 8, 8, 8);

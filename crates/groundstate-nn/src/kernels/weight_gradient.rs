@@ -94,10 +94,12 @@ pub(crate) unsafe fn correlate<S: Simd, const MR: usize>(task: &Correlation<'_>,
                 let packed = task.packed.add(image * pixels * geometry.vectors * S::LANES);
                 let g = packed.add((vector * pixels + first * cols * width) * S::LANES);
                 let sums = task.sums.add(vector * S::LANES);
+                let (x, g) = ((panel.cast_const(), S::LANES), (g, width * S::LANES));
+                let sums = (sums, geometry.vectors * S::LANES);
                 if width == 2 {
-                    outer::<S, MR, 2>(panel, g, count * cols, sums, geometry.vectors, task.count);
+                    outer::<S, MR, 2>(x, g, count * cols, sums, task.count);
                 } else {
-                    outer::<S, MR, 1>(panel, g, count * cols, sums, geometry.vectors, task.count);
+                    outer::<S, MR, 1>(x, g, count * cols, sums, task.count);
                 }
                 vector += 2;
             }
@@ -106,37 +108,40 @@ pub(crate) unsafe fn correlate<S: Simd, const MR: usize>(task: &Correlation<'_>,
     }
 }
 
-/// Adds Σ over pixels of panel value · gradient vector to the first `valid` of `MR` rows of sums.
+/// Adds Σ over pixels of x value · gradient vector to the first `valid` of `MR` rows of sums. Each array is
+/// given with its step: from pixel to pixel, and from row to row of the sums.
 ///
 /// # Safety
-/// As [`correlate`].
+/// As [`Simd`]; `x` is readable for `MR` values and `g` for `NV` vectors at each pixel, and the sums are
+/// writable for `NV` vectors in each valid row.
 #[inline(always)]
-unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
-    panel: *const f32,
-    g: *const f32,
+pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
+    (x, x_step): (*const f32, usize),
+    (g, g_step): (*const f32, usize),
     pixels: usize,
-    sums: *mut f32,
-    vectors: usize,
+    (sums, sums_step): (*mut f32, usize),
     valid: usize,
 ) {
     // SAFETY: the caller's contract.
     unsafe {
         let mut block = [[S::splat(0.0); NV]; MR];
-        for pixel in 0..pixels {
+        let (mut x, mut g) = (x, g);
+        for _ in 0..pixels {
             let mut v = [S::splat(0.0); NV];
             for (i, v) in v.iter_mut().enumerate() {
-                *v = S::load(g.add((pixel * NV + i) * S::LANES));
+                *v = S::load(g.add(i * S::LANES));
             }
             for (i, block) in block.iter_mut().enumerate() {
-                let value = S::splat(*panel.add(pixel * S::LANES + i));
+                let value = S::splat(*x.add(i));
                 for (sum, &v) in block.iter_mut().zip(&v) {
                     *sum = S::mul_add(value, v, *sum);
                 }
             }
+            (x, g) = (x.wrapping_add(x_step), g.wrapping_add(g_step));
         }
         for (i, block) in block.iter().enumerate().take(valid) {
             for (v, &sum) in block.iter().enumerate() {
-                let to = sums.add((i * vectors + v) * S::LANES);
+                let to = sums.add(i * sums_step + v * S::LANES);
                 S::store(to, S::add(S::load(to), sum));
             }
         }

@@ -1,0 +1,131 @@
+//! Weight gradients by the definition.
+
+use super::super::convolution::direct_forward;
+use super::super::layout::Layout;
+use super::super::workers::Workers;
+use super::{Need, Operands, Shared};
+use crate::buffer::Buffer;
+use crate::kernels::Kernels;
+use crate::kernels::direct::Direct;
+use crate::kernels::weight_gradient::{Correlation, PANEL};
+
+/// Tasks to aim at, so that many threads find work in small layers too. Part of the order of summation:
+/// not to depend on the machine.
+const TASKS: usize = 32;
+/// Pixels of one packing task.
+const PACK_PIXELS: usize = 2048;
+
+/// Sizes of the tasks of one convolution.
+pub(super) struct DirectPlan {
+    /// The forward convolution.
+    geometry: Direct,
+    /// Values per image of its input and of its output.
+    input_image: usize,
+    output_image: usize,
+    /// Ranges that the batch's output rows are cut into, each summed by itself.
+    pub(super) splits: usize,
+    /// Output rows of one packing task.
+    pack_rows: usize,
+    /// Padded output channels.
+    width: usize,
+    /// Rows of the weight gradient in one task.
+    block: usize,
+}
+
+impl DirectPlan {
+    pub(super) fn new(
+        kernels: &Kernels,
+        batch: usize,
+        (kernel, stride): (usize, usize),
+        input: &Layout,
+        output: &Layout,
+    ) -> DirectPlan {
+        let (geometry, _) = direct_forward(kernels, kernel, stride, input, output);
+        let block = kernels.correlation_rows;
+        let units = geometry.runs * geometry.run_len.div_ceil(block);
+        DirectPlan {
+            input_image: input.image,
+            output_image: output.image,
+            splits: TASKS.div_ceil(units).min(batch * geometry.rows),
+            pack_rows: (PACK_PIXELS / geometry.cols).clamp(1, geometry.rows),
+            width: output.stride,
+            block,
+            geometry,
+        }
+    }
+
+    fn pack_bands(&self) -> usize {
+        self.geometry.rows.div_ceil(self.pack_rows)
+    }
+
+    pub(super) fn need(&self, batch: usize) -> Need {
+        let pixels = self.geometry.rows * self.geometry.cols;
+        Need {
+            gradients: batch * pixels * self.width,
+            inputs: 0,
+            bias: batch * self.pack_bands() * self.width,
+        }
+    }
+
+    /// Scratch values of one task.
+    pub(super) fn scratch(&self, lanes: usize) -> usize {
+        PANEL.max(self.geometry.cols) * lanes
+    }
+
+    /// Packs the gradient, then correlates; returns how many partial bias gradients it left.
+    ///
+    /// # Safety
+    /// As [`CorrelationPlan::run`](super::CorrelationPlan::run); `sums` is as large as planned.
+    pub(super) unsafe fn run(
+        &self,
+        kernels: &Kernels,
+        workers: &Workers,
+        shared: &Shared,
+        operands: Operands,
+        sums: &mut Buffer,
+    ) -> usize {
+        let Operands { images, x, g } = operands;
+        let geometry = &self.geometry;
+        let bands = self.pack_bands();
+        let (width, pixels) = (self.width, geometry.rows * geometry.cols);
+        let (packed, bias) = (&shared.gradients, &shared.bias);
+        workers.run(images * bands, |task, _| {
+            let (image, band) = (task / bands, task % bands);
+            let first = band * self.pack_rows;
+            for row in first..(first + self.pack_rows).min(geometry.rows) {
+                // SAFETY: one row of one image, and its place in the packed gradient: tasks are disjoint,
+                // and the buffers were sized by `need`.
+                unsafe {
+                    let from = g.image(image, self.output_image);
+                    let from = from.add(geometry.output + row * geometry.output_row);
+                    let to = packed.ptr().add(image * pixels * width);
+                    (kernels.pack_gradient)(geometry, from, to, row, bias.ptr().add(task * width));
+                }
+            }
+        });
+        sums.as_mut_slice().fill(0.0);
+        let sums = &*sums;
+        let size = geometry.depth() * width;
+        let blocks = geometry.run_len.div_ceil(self.block);
+        let units = geometry.runs * blocks;
+        let rows = images * geometry.rows;
+        let share = rows.div_ceil(self.splits);
+        workers.run(self.splits * units, |task, panel| {
+            let (split, unit) = (task / units, task % units);
+            let (kernel_row, first) = (unit / blocks, unit % blocks * self.block);
+            let count = self.block.min(geometry.run_len - first);
+            let (from, to) = ((split * share).min(rows), ((split + 1) * share).min(rows));
+            let row = kernel_row * geometry.run_len + first;
+            // SAFETY: each task has its own rows of its own split; the panel is the task's own.
+            unsafe {
+                let sums = sums.ptr().add(split * size + row * width);
+                let (x, packed) = (x.image(0, 0), packed.ptr().cast_const());
+                let image = self.input_image;
+                let task =
+                    Correlation { geometry, x, image, packed, from, to, kernel_row, first, count, sums };
+                (kernels.correlate)(&task, panel);
+            }
+        });
+        images * bands
+    }
+}

@@ -1,0 +1,356 @@
+//! Convolution by Winograd's minimal filtering: fewer products than the definition takes.
+//!
+//! A 3×3 convolution of stride 1 takes 36 products instead of 144 for a tile of 4×4 outputs. A 4×4
+//! convolution of stride 2 is a 2×2 convolution of stride 1 over the four sub-pixel phases of its input and
+//! takes 25 instead of 64; so does each phase of its input gradient. Summed over channels, the products at
+//! each place of the tile are a matrix product. The relative error is about 2·10⁻⁶.
+
+mod algebra;
+mod gradient;
+
+pub(crate) use algebra::STEP;
+pub(crate) use gradient::{GradientTiles, PlaceProduct, accumulate, finish_weights, transform_tiles};
+
+use algebra::{Algebra, Three, Two};
+
+use super::epilogue::Epilogue;
+use super::micro::micro;
+use crate::simd::Simd;
+
+/// Which inputs make which output. Offsets are in values; tiles are counted through the whole batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Winograd {
+    /// Filter taps along a side: 3 or 2.
+    pub(crate) taps: usize,
+    /// Offsets of the first value read for output pixel (0, 0), one for each input phase, and their number.
+    pub(crate) phases: [usize; 4],
+    pub(crate) phase_count: usize,
+    /// Values per image, and from pixel to pixel of one phase.
+    pub(crate) input_image: usize,
+    pub(crate) input_row: usize,
+    pub(crate) input_col: usize,
+    /// Channels of one phase, a multiple of the lanes.
+    pub(crate) channels: usize,
+    /// Offset of output pixel (0, 0), values per image, and from pixel to pixel.
+    pub(crate) output: usize,
+    pub(crate) output_image: usize,
+    pub(crate) output_row: usize,
+    pub(crate) output_col: usize,
+    /// Output pixels.
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// Output channels in vectors.
+    pub(crate) vectors: usize,
+    /// Tiles worked on together.
+    pub(crate) block: usize,
+}
+
+/// A tile's place.
+struct Place {
+    image: usize,
+    row: usize,
+    col: usize,
+}
+
+impl Winograd {
+    /// Tiles in one image.
+    pub(crate) fn tiles(&self) -> usize {
+        self.rows.div_ceil(STEP) * self.cols.div_ceil(STEP)
+    }
+
+    /// Products per tile and pair of channels.
+    pub(crate) fn places(&self) -> usize {
+        (STEP + self.taps - 1) * (STEP + self.taps - 1)
+    }
+
+    /// Input channels of all phases.
+    pub(crate) fn depth(&self) -> usize {
+        self.phase_count * self.channels
+    }
+
+    /// Values between the planes of two places for tiles of `channels`: one cache line more than the tiles
+    /// need, so that the planes do not compete for the same cache sets.
+    fn plane(&self, channels: usize) -> usize {
+        self.block * channels + 16
+    }
+
+    /// Scratch for one block of tiles, in values: transformed inputs and products.
+    pub(crate) fn scratch(&self, lanes: usize) -> usize {
+        self.places() * (self.plane(self.depth()) + self.plane(self.vectors * lanes))
+    }
+
+    /// Values of packed weights.
+    pub(crate) fn weights(&self, lanes: usize) -> usize {
+        self.places() * self.depth() * self.vectors * lanes
+    }
+
+    fn place(&self, tile: usize) -> Place {
+        let (tiles, across) = (self.tiles(), self.cols.div_ceil(STEP));
+        let (image, tile) = (tile / tiles, tile % tiles);
+        Place { image, row: tile / across * STEP, col: tile % across * STEP }
+    }
+
+    /// Offset of a tile's first input, less the phase.
+    fn input(&self, place: &Place) -> usize {
+        place.image * self.input_image + place.row * self.input_row + place.col * self.input_col
+    }
+
+    /// Offset of a tile's first output.
+    fn output(&self, place: &Place) -> usize {
+        let corner = place.row * self.output_row + place.col * self.output_col;
+        place.image * self.output_image + self.output + corner
+    }
+}
+
+/// One block of tiles.
+pub(crate) struct Tiles<'a> {
+    pub(crate) geometry: &'a Winograd,
+    /// The input, from image 0 on.
+    pub(crate) x: *const f32,
+    /// Packed as `place, block of two vectors (a last single one if odd), depth, channel`.
+    pub(crate) weights: *const f32,
+    /// Tiles `first .. first + count`, at most a block.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    /// [`Winograd::scratch`] values.
+    pub(crate) scratch: *mut f32,
+}
+
+/// Computes one block of tiles.
+///
+/// # Safety
+/// As [`Simd`]; `x` is readable over each tile's inputs, which may reach beyond the image's padding, the
+/// epilogue's buffers are writable at each output pixel, and no other thread touches these outputs or the
+/// scratch.
+#[inline(always)]
+pub(crate) unsafe fn tiles<S: Simd, const MR2: usize, const MR1: usize>(
+    task: &Tiles<'_>,
+    epilogue: &Epilogue,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match task.geometry.taps {
+            3 => tiles_of::<S, Three, MR2, MR1>(task, epilogue),
+            _ => tiles_of::<S, Two, MR2, MR1>(task, epilogue),
+        }
+    }
+}
+
+/// # Safety
+/// As [`tiles`].
+#[inline(always)]
+unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
+    task: &Tiles<'_>,
+    epilogue: &Epilogue,
+) {
+    let Tiles { geometry, count, .. } = *task;
+    let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
+    let (plane, product_plane) = (geometry.plane(depth), geometry.plane(width));
+    // SAFETY: the caller's contract.
+    unsafe {
+        let products = task.scratch.add(A::SIDE * A::SIDE * plane);
+        for tile in 0..count {
+            let from = task.x.add(geometry.input(&geometry.place(task.first + tile)));
+            transform_input::<S, A>(geometry, from, task.scratch.add(tile * depth), plane);
+        }
+        for place in 0..A::SIDE * A::SIDE {
+            let x = task.scratch.add(place * plane).cast_const();
+            let y = products.add(place * product_plane);
+            for vector in (0..geometry.vectors).step_by(2) {
+                let channel = vector * S::LANES;
+                let weights = task.weights.add((place * width + channel) * depth);
+                if vector + 2 <= geometry.vectors {
+                    product::<S, MR2, 2>(x, depth, weights, count, y.add(channel), width);
+                } else {
+                    product::<S, MR1, 1>(x, depth, weights, count, y.add(channel), width);
+                }
+            }
+        }
+        for tile in 0..count {
+            let place = geometry.place(task.first + tile);
+            let at = geometry.output(&place);
+            let (rows, cols) = ((geometry.rows - place.row).min(STEP), (geometry.cols - place.col).min(STEP));
+            for channel in (0..width).step_by(S::LANES) {
+                let from = products.add(tile * width + channel);
+                let y = transform_output::<S, A>(from, product_plane);
+                for (i, y) in y.iter().enumerate().take(rows) {
+                    for (j, &y) in y.iter().enumerate().take(cols) {
+                        let mut sums = [0.0f32; 16];
+                        S::store(sums.as_mut_ptr(), y);
+                        let at = at + i * geometry.output_row + j * geometry.output_col + channel;
+                        epilogue.finish::<S>(sums.as_ptr(), 1, at, channel);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `count` rows of `x` times one block of weights.
+///
+/// # Safety
+/// As [`tiles`].
+#[inline(always)]
+unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
+    x: *const f32,
+    depth: usize,
+    weights: *const f32,
+    count: usize,
+    y: *mut f32,
+    width: usize,
+) {
+    let mut first = 0;
+    while first < count {
+        let valid = MR.min(count - first);
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut rows = [x; MR];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = x.add((first + i.min(valid - 1)) * depth);
+            }
+            let sums = micro::<S, MR, NV>(&rows, 1, 0, depth, weights);
+            for (i, sums) in sums.iter().enumerate().take(valid) {
+                for (v, &sum) in sums.iter().enumerate() {
+                    S::store(y.add((first + i) * width + v * S::LANES), sum);
+                }
+            }
+        }
+        first += MR;
+    }
+}
+
+/// Bᵀ d B for every channel of every phase of one tile.
+///
+/// # Safety
+/// As [`tiles`]; `to` is writable for the depth at each place.
+#[inline(always)]
+unsafe fn transform_input<S: Simd, A: Algebra>(
+    geometry: &Winograd,
+    from: *const f32,
+    to: *mut f32,
+    plane: usize,
+) {
+    for (phase, &offset) in geometry.phases.iter().enumerate().take(geometry.phase_count) {
+        for channel in (0..geometry.channels).step_by(S::LANES) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                let from = from.add(offset + channel);
+                let to = to.add(phase * geometry.channels + channel);
+                let mut half = [[S::splat(0.0); 6]; 6];
+                for (i, half) in half.iter_mut().enumerate().take(A::SIDE) {
+                    let mut d = [S::splat(0.0); 6];
+                    for (j, d) in d.iter_mut().enumerate().take(A::SIDE) {
+                        *d = S::load(from.add(i * geometry.input_row + j * geometry.input_col));
+                    }
+                    *half = A::input::<S>(d);
+                }
+                for (j, column) in transposed(half).into_iter().enumerate().take(A::SIDE) {
+                    for (i, &value) in A::input::<S>(column).iter().enumerate().take(A::SIDE) {
+                        S::store(to.add((i * A::SIDE + j) * plane), value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Aᵀ m A for one vector of channels of one tile.
+///
+/// # Safety
+/// As [`tiles`].
+#[inline(always)]
+unsafe fn transform_output<S: Simd, A: Algebra>(from: *const f32, plane: usize) -> [[S::V; 4]; 4] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut half = [[S::splat(0.0); 4]; 6];
+        for (j, half) in half.iter_mut().enumerate().take(A::SIDE) {
+            let mut m = [S::splat(0.0); 6];
+            for (i, m) in m.iter_mut().enumerate().take(A::SIDE) {
+                *m = S::load(from.add((i * A::SIDE + j) * plane));
+            }
+            *half = A::output::<S>(m);
+        }
+        let mut y = [[S::splat(0.0); STEP]; STEP];
+        for (y, column) in y.iter_mut().zip(transposed(half)) {
+            *y = A::output::<S>(column);
+        }
+        y
+    }
+}
+
+/// Rows for columns.
+#[inline(always)]
+fn transposed<V: Copy, const ROWS: usize, const COLUMNS: usize>(
+    m: [[V; COLUMNS]; ROWS],
+) -> [[V; ROWS]; COLUMNS] {
+    let mut columns = [[m[0][0]; ROWS]; COLUMNS];
+    for (i, row) in m.iter().enumerate() {
+        for (j, &value) in row.iter().enumerate() {
+            columns[j][i] = value;
+        }
+    }
+    columns
+}
+
+/// Packs weights as [`Tiles`] wants them: G g Gᵀ.
+///
+/// # Shapes
+/// `weights`: `kernel place, depth_given, vectors · LANES`; `taps`: for each phase, the kernel places of the
+/// filter's taps. Packed rows of channels beyond `depth_given` stay as they are (zero).
+///
+/// # Safety
+/// As [`Simd`]; `weights` and `packed` have these sizes.
+#[inline(always)]
+pub(crate) unsafe fn transform_weights<S: Simd>(
+    geometry: &Winograd,
+    weights: *const f32,
+    depth_given: usize,
+    taps: &[usize],
+    packed: *mut f32,
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match geometry.taps {
+            3 => transform_weights_of::<S, Three>(geometry, weights, depth_given, taps, packed),
+            _ => transform_weights_of::<S, Two>(geometry, weights, depth_given, taps, packed),
+        }
+    }
+}
+
+/// # Safety
+/// As [`transform_weights`].
+#[inline(always)]
+unsafe fn transform_weights_of<S: Simd, A: Algebra>(
+    geometry: &Winograd,
+    weights: *const f32,
+    depth_given: usize,
+    taps: &[usize],
+    packed: *mut f32,
+) {
+    let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
+    for (phase, taps) in taps.chunks_exact(A::TAPS * A::TAPS).enumerate() {
+        for (c, vector) in (0..depth_given).flat_map(|c| (0..geometry.vectors).map(move |v| (c, v))) {
+            let first = vector / 2 * 2;
+            let columns = (geometry.vectors - first).min(2) * S::LANES;
+            // SAFETY: the caller's contract.
+            unsafe {
+                let from = weights.add(c * width + vector * S::LANES);
+                let mut half = [[S::splat(0.0); 6]; 3];
+                for (j, half) in half.iter_mut().enumerate().take(A::TAPS) {
+                    let mut g = [S::splat(0.0); 3];
+                    for (i, g) in g.iter_mut().enumerate().take(A::TAPS) {
+                        *g = S::load(from.add(taps[i * A::TAPS + j] * depth_given * width));
+                    }
+                    *half = A::weight::<S>(g);
+                }
+                let to = packed.add(first * S::LANES * depth + (phase * geometry.channels + c) * columns);
+                let to = to.add((vector - first) * S::LANES);
+                for (i, row) in transposed(half).into_iter().enumerate().take(A::SIDE) {
+                    for (j, &value) in A::weight::<S>(row).iter().enumerate().take(A::SIDE) {
+                        S::store(to.add((i * A::SIDE + j) * width * depth), value);
+                    }
+                }
+            }
+        }
+    }
+}
