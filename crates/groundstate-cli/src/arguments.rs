@@ -117,6 +117,9 @@ pub(crate) struct TrainingArguments {
     /// Channels that the model sees [default: rgb]
     #[arg(long, value_enum, help_heading = "Training")]
     colour: Option<ColourName>,
+    /// Train a learned method on top of the closed-form energy: E = E₀ + E_θ
+    #[arg(long, help_heading = "Training")]
+    on_reference: bool,
     /// Training configuration in TOML; the options above override it
     #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
     config: Option<PathBuf>,
@@ -146,13 +149,14 @@ impl TrainingArguments {
     /// Puts defaults, configuration file and options together, the later the stronger.
     pub(crate) fn resolve(self) -> anyhow::Result<Training> {
         let mut config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
-        let Self { method, seed, budget, size, fit, colour, .. } = self;
+        let Self { method, seed, budget, size, fit, colour, on_reference, .. } = self;
         config.method = method.unwrap_or(config.method);
         config.seed = seed.unwrap_or(config.seed);
         config.budget_seconds = budget.map_or(config.budget_seconds, |budget| budget.as_secs_f64());
         config.size = size.or(config.size);
         config.fit = fit.map_or(config.fit, Fit::from);
         config.colour = colour.map_or(config.colour, Colour::from);
+        config.on_reference |= on_reference;
         let config = config.check().context("cannot train with these settings")?;
         if let Some(rate) = self.false_reject_rate {
             check_rate(rate)?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use groundstate::artifact;
 use groundstate::dataset::{Label, Sample};
 use groundstate::detector::Detector;
-use groundstate::evaluate::{Evaluation, Judged, Mask, evaluate};
-use groundstate::image::{read, write_atomically};
+use groundstate::evaluate::{Evaluation, Judged, evaluate};
+use groundstate::image::{Mask, read, write_atomically};
 use groundstate::score::MapKind;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -181,8 +181,7 @@ fn read_mask(sample: &Sample, judged: &Judged) -> Result<Option<Mask>> {
     if !judged.anomalous {
         return Ok(None);
     }
-    let mask = sample.load_mask(judged.map.width, judged.map.height)?;
-    Ok(mask.map(|mask| Mask { width: mask.width, height: mask.height, defective: mask.defective }))
+    Ok(sample.load_mask(judged.map.width, judged.map.height)?)
 }
 
 /// The path of an image relative to its data set, with `/` between folders on every system.

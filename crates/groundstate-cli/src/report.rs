@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use groundstate::detector::Detector;
-use groundstate::evaluate::{Judged, Mask};
-use groundstate::image::{Image, jpeg_bytes, read};
+use groundstate::evaluate::Judged;
+use groundstate::image::{Image, Mask, jpeg_bytes, read};
 use groundstate::report::{Card, DEFAULT_CARDS, Meta, Picture, TrainingPoint, choose, write};
 use rayon::prelude::*;
 

@@ -6,16 +6,20 @@
 //! [`Parameters`], and the parameter gradient of a directional derivative of the former (second order, for
 //! score matching). There is no tape and no graph of operations.
 
+mod buffer;
 mod executor;
+mod kernels;
 mod layer;
 mod network;
 mod optimiser;
 mod parameters;
 pub mod plain;
 mod real;
+mod simd;
 mod standardise;
 
 pub use executor::{Executor, ExecutorOptions, Purpose};
+pub use kernels::Backend;
 pub use layer::{Activation, LEAKY_SLOPE, Layer, Node};
 pub use network::{MAX_CHANNELS, MAX_SIDE, Network, NetworkError};
 pub use optimiser::{AdamW, AdamWSettings, OptimiserError, Schedule, WeightAverage};

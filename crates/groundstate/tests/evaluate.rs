@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use groundstate::evaluate::{EvaluateError, Judged, Mask, evaluate};
-use groundstate::image::Map;
+use groundstate::evaluate::{EvaluateError, Judged, evaluate};
+use groundstate::image::{Map, Mask};
 
 const SIDE: usize = 10;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use groundstate::evaluate::{Evaluation, Judged, Mask, evaluate};
-use groundstate::image::Map;
+use groundstate::evaluate::{Evaluation, Judged, evaluate};
+use groundstate::image::{Map, Mask};
 use groundstate::report::{Card, Meta, Picture, ReportError, TrainingPoint, choose, render, write};
 use image::{ImageFormat, RgbImage};
 

@@ -1,8 +1,26 @@
-//! Runs a network on batches of pictures of one size.
+//! Runs a network on batches of pictures of one size, fast.
+//!
+//! Construction plans every layer and allocates every buffer; after it, nothing is allocated. Work is cut
+//! into tasks that depend on the sizes only, so results do not depend on the number of threads, and the
+//! energies and input gradients of an image do not depend on the other images, bit for bit.
 
+mod backward;
+mod build;
+mod convolution;
+mod correlation;
+mod forward;
+mod layout;
+mod second_order;
+mod weights;
+mod workers;
+
+use build::{Node, Step};
+use correlation::Shared;
+use workers::Workers;
+
+use crate::kernels::{Backend, Kernels};
 use crate::network::{Network, NetworkError};
 use crate::parameters::Parameters;
-use crate::plain::{Plain, Tensors, Values};
 
 /// What an executor must be able to do; each purpose includes those before it. A smaller purpose needs
 /// less memory and a little less time.
@@ -19,27 +37,64 @@ pub enum Purpose {
     SecondOrder,
 }
 
-/// Choices that do not change what is computed.
+/// Choices that do not change what is computed, up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExecutorOptions {
     /// What the executor is needed for.
     pub purpose: Purpose,
+    /// The kernels to use; `None` for the fastest this processor can run.
+    pub backend: Option<Backend>,
 }
 
 /// A network on up to `batch` pictures of `height`×`width`, with every buffer it needs.
+///
+/// ```
+/// # use groundstate_nn::*;
+/// # let network = Network::new(vec![
+/// #     Node { layer: Layer::Image { channels: 3 }, inputs: vec![] },
+/// #     Node { layer: Layer::Conv { out_channels: 1, kernel: 3, stride: 1, activation: Activation::Silu,
+/// #         standardise: false }, inputs: vec![0] },
+/// # ]).unwrap();
+/// let parameters = Parameters::initialise_with(&network, 1, LastLayer::Random);
+/// let mut executor = Executor::new(&network, 2, 16, 16)?;
+/// executor.load(&parameters);
+/// let energies = executor.forward(&[0.5; 2 * 16 * 16 * 3], &[]).to_vec();
+/// let gradient_map = executor.input_gradient(&vec![1.0; energies.len()]);
+/// assert_eq!(gradient_map.len(), 2 * 16 * 16 * 3);
+/// # Ok::<(), NetworkError>(())
+/// ```
 pub struct Executor {
     network: Network,
+    kernels: &'static Kernels,
+    backend: Backend,
+    purpose: Purpose,
     batch: usize,
-    height: usize,
-    width: usize,
-    tensors: Tensors<f32>,
-    values: Option<Values<f32>>,
-    weights: Vec<f32>,
-    gradient: Vec<f32>,
+    nodes: Vec<Node>,
+    workers: Workers,
+    shared: Shared,
+    /// Images of the last `forward`.
+    images: usize,
+    done: Done,
+    loaded: bool,
+    /// Nodes whose adjoint has a term already, during a recursion.
+    seen: Vec<bool>,
+    energies: Vec<f32>,
+    gradient_map: Vec<f32>,
+}
+
+/// What the buffers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Done {
+    /// Nothing of these weights.
+    Nothing,
+    /// A forward pass.
+    Energies,
+    /// And, untouched since, the adjoints of an input gradient.
+    InputGradient,
 }
 
 impl Executor {
-    /// An executor for every purpose.
+    /// An executor for every purpose, with the fastest kernels this processor can run.
     ///
     /// # Errors
     /// When a picture of this size does not fit the network, or the batch is empty or too large.
@@ -55,45 +110,78 @@ impl Executor {
     /// An executor with options.
     ///
     /// # Errors
-    /// As [`Executor::new`].
+    /// As [`Executor::new`], and when this processor cannot run the backend.
     pub fn with_options(
         network: &Network,
         batch: usize,
         height: usize,
         width: usize,
-        _options: ExecutorOptions,
+        options: ExecutorOptions,
     ) -> Result<Executor, NetworkError> {
-        network.sizes(height, width)?;
-        if batch == 0 {
-            return Err(NetworkError::Batch { batch, height, width, what: "no buffers" });
-        }
-        Ok(Executor {
+        let backend = options.backend.unwrap_or_else(Backend::detect);
+        let kernels = backend.kernels().ok_or(NetworkError::Backend(backend.name()))?;
+        let nodes = build::nodes(network, batch, (height, width), kernels, options)?;
+        let scratch = nodes.iter().map(|n| n.scratch(kernels)).max().unwrap_or(0);
+        let shared = Shared::new(batch, nodes.iter().filter_map(|n| n.convolution()?.correlation.as_ref()));
+        let (map_height, map_width) = network.output_size(height, width)?;
+        let gradient = options.purpose >= Purpose::InputGradient;
+        let picture = height * width * network.input_channels();
+        let mut executor = Executor {
             network: network.clone(),
+            kernels,
+            backend,
+            purpose: options.purpose,
             batch,
-            height,
-            width,
-            tensors: Plain::tensors(&Parameters::zeros(network)),
-            values: None,
-            weights: vec![],
-            gradient: vec![],
-        })
+            nodes,
+            workers: Workers::new(scratch),
+            shared,
+            images: 0,
+            done: Done::Nothing,
+            loaded: false,
+            seen: vec![false; network.nodes().len()],
+            energies: vec![0.0; batch * map_height * map_width],
+            gradient_map: vec![0.0; if gradient { batch * picture } else { 0 }],
+        };
+        executor.fill_coordinates();
+        Ok(executor)
     }
 
-    fn plain(&self) -> Plain<'_, f32> {
-        Plain::new(&self.network, self.tensors.clone(), self.height, self.width).expect("checked in new")
+    /// The network that is run.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
-    fn values(&self) -> &Values<f32> {
-        self.values.as_ref().expect("forward comes first")
+    /// Most images in one `forward`.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
-    /// Takes the weights for all that follows; needed once before the first `forward` and after each change.
+    /// The kernels in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Bytes of all buffers: values and gradients of each node, packed weights, and scratch for each thread.
+    pub fn memory_bytes(&self) -> usize {
+        let nodes: usize = self.nodes.iter().map(Node::len).sum();
+        let maps = self.energies.len() + self.gradient_map.len();
+        (nodes + self.workers.len() + self.shared.len() + maps) * size_of::<f32>()
+    }
+
+    /// Local energies of the last `forward`.
     ///
-    /// # Panics
-    /// When the parameters are of another network.
-    pub fn load(&mut self, parameters: &Parameters) {
-        self.tensors = Plain::tensors(parameters);
-        self.values = None;
+    /// # Shapes
+    /// `n, h′, w′`; empty before the first `forward`.
+    pub fn energy_map(&self) -> &[f32] {
+        &self.energies[..self.images * self.map_len()]
+    }
+
+    /// Result of the last [`input_gradient`](Executor::input_gradient).
+    ///
+    /// # Shapes
+    /// `n, h, w, c`.
+    pub fn gradient_map(&self) -> &[f32] {
+        &self.gradient_map[..self.images * self.picture_len()]
     }
 
     /// Local energies.
@@ -103,11 +191,10 @@ impl Executor {
     /// `n, h′, w′`.
     ///
     /// # Panics
-    /// When a length is not as above.
+    /// Before `load`, or when a length is not as above.
     pub fn forward(&mut self, x: &[f32], noise_levels: &[f32]) -> &[f32] {
-        assert!(x.len() <= self.batch * self.height * self.width * self.network.input_channels());
-        let values = self.plain().forward(x, noise_levels);
-        self.values.insert(values).energies()
+        self.in_pool(|this| this.run_forward(x, noise_levels));
+        self.energy_map()
     }
 
     /// ∂(Σ de·e)/∂x for the images of the last `forward`.
@@ -116,11 +203,11 @@ impl Executor {
     /// `de`: `n, h′, w′`; result: `n, h, w, c`.
     ///
     /// # Panics
-    /// Before `forward`, or when a length is not as above.
+    /// Before `forward`, when `de` has another length, or when the purpose does not include it.
     pub fn input_gradient(&mut self, de: &[f32]) -> &[f32] {
-        self.gradient = self.plain().input_gradient(self.values(), de);
-        self.weights = de.to_vec();
-        &self.gradient
+        self.require(Purpose::InputGradient, Done::Energies, "input_gradient needs a forward pass first");
+        self.in_pool(|this| this.run_input_gradient(de));
+        self.gradient_map()
     }
 
     /// Adds ∂(Σ de·e)/∂θ for the images of the last `forward` to `gradient`.
@@ -129,38 +216,80 @@ impl Executor {
     /// `de`: `n, h′, w′`.
     ///
     /// # Panics
-    /// Before `forward`, or when a length is not as above.
+    /// Before `forward`, when `de` has another length, when `gradient` is of another network, or when the
+    /// purpose does not include it.
     pub fn parameter_gradient(&mut self, de: &[f32], gradient: &mut Parameters) {
-        let found = self.plain().parameter_gradient(self.values(), de);
-        add(gradient, &found);
+        self.require(
+            Purpose::ParameterGradient,
+            Done::Energies,
+            "parameter_gradient needs a forward pass first",
+        );
+        self.in_pool(|this| this.run_parameter_gradient(de, gradient));
     }
 
-    /// Adds ∂/∂θ of Σ v·(∂(Σ p·e)/∂x) + Σ de·e to `gradient`, where p are the weights given to the last
-    /// `input_gradient`, which must have followed the last `forward`.
+    /// Adds ∂/∂θ of Σ v·(∂(Σ p·e)/∂x) + Σ de·e to `gradient`, where p are the weights given to
+    /// `input_gradient`, which must be the last thing that was run.
+    ///
+    /// It costs a tangent pass, a backward pass and two weight gradients: about 4/3 of a `forward` and
+    /// `parameter_gradient`.
     ///
     /// # Shapes
     /// `v`: `n, h, w, c`; `de`: `n, h′, w′`.
     ///
     /// # Panics
-    /// Before `forward` and `input_gradient`, or when a length is not as above.
+    /// Unless `input_gradient` was run last, when a length is not as above, when `gradient` is of another
+    /// network, or when the purpose does not include it.
     pub fn second_order(&mut self, v: &[f32], de: &[f32], gradient: &mut Parameters) {
-        let found = self.plain().second_order(self.values(), v, &self.weights, de);
-        add(gradient, &found);
+        self.require(Purpose::SecondOrder, Done::InputGradient, "second_order must follow input_gradient");
+        self.in_pool(|this| this.run_second_order(v, de, gradient));
     }
 
-    /// Local energies of the last `forward`, `n, h′, w′`.
-    pub fn energy_map(&self) -> &[f32] {
-        self.values.as_ref().map_or(&[], |v| v.energies())
+    fn require(&self, purpose: Purpose, done: Done, what: &str) {
+        assert!(self.purpose >= purpose, "this executor was built for {:?} only", self.purpose);
+        assert!(self.done >= done, "{what}");
     }
 
-    /// Result of the last `input_gradient`, `n, h, w, c`.
-    pub fn gradient_map(&self) -> &[f32] {
-        &self.gradient
+    /// Runs on a thread of the pool, so that the many short parallel steps need no hand-over.
+    fn in_pool(&mut self, run: impl FnOnce(&mut Self) + Send) {
+        if self.workers.count() == 1 { run(self) } else { rayon::scope(|_| run(self)) }
+    }
+
+    fn map_len(&self) -> usize {
+        let layout = &self.nodes[self.nodes.len() - 1].layout;
+        layout.height * layout.width
+    }
+
+    fn picture_len(&self) -> usize {
+        let layout = &self.nodes[0].layout;
+        layout.height * layout.width * layout.channels
     }
 }
 
-fn add(gradient: &mut Parameters, found: &Tensors<f32>) {
-    for ((_, _, values), found) in gradient.iter_mut().zip(found) {
-        values.iter_mut().zip(found).for_each(|(v, f)| *v += f);
+impl Node {
+    fn convolution(&self) -> Option<&build::Convolution> {
+        match &self.step {
+            Step::Convolution(convolution) => Some(convolution),
+            _ => None,
+        }
+    }
+
+    /// Scratch values that one of its tasks needs.
+    fn scratch(&self, kernels: &Kernels) -> usize {
+        let Some(c) = self.convolution() else { return 0 };
+        let passes = std::iter::once(&c.forward).chain(&c.backward).map(|p| p.scratch(kernels.lanes));
+        let correlation = c.correlation.as_ref().map_or(0, |p| p.scratch(kernels.lanes));
+        passes.chain([correlation]).max().unwrap_or(0)
+    }
+
+    /// Values allocated for it.
+    fn len(&self) -> usize {
+        let b = &self.buffers;
+        let maps = [&b.value, &b.slope, &b.curvature, &b.bend, &b.gradient, &b.tangent];
+        let maps: usize = maps.iter().map(|b| b.len()).sum();
+        let weights = self.convolution().map_or(0, |c| {
+            let backward = c.backward.as_ref().map_or(0, |p| p.weights.len());
+            c.forward.weights.len() + backward + c.correlation.as_ref().map_or(0, |p| p.len()) + c.bias.len()
+        });
+        maps + weights
     }
 }

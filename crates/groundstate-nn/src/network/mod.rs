@@ -82,4 +82,22 @@ impl Network {
     pub fn size_multiple(&self) -> usize {
         1 << self.stride_log2.iter().max().expect("a network has nodes")
     }
+
+    /// Whether each node's value depends on the picture.
+    pub(crate) fn depends_on_image(&self) -> Vec<bool> {
+        self.reaches(|layer| matches!(layer, Layer::Image { .. }))
+    }
+
+    /// Whether each node's value depends on parameters.
+    pub(crate) fn depends_on_parameters(&self) -> Vec<bool> {
+        self.reaches(|layer| matches!(layer, Layer::Conv { .. }))
+    }
+
+    fn reaches(&self, source: impl Fn(&Layer) -> bool) -> Vec<bool> {
+        let mut reached: Vec<bool> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            reached.push(source(&node.layer) || node.inputs.iter().any(|&i| reached[i]));
+        }
+        reached
+    }
 }

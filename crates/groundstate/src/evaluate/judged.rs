@@ -3,19 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EvaluateError;
-use crate::image::Map;
-
-/// Which pixels are defective, row-major (height × width).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mask {
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// `height * width` flags, `true` where the part is defective.
-    pub defective: Vec<bool>,
-}
-
+use crate::image::{Map, Mask};
 /// One test image: what is true of it and what the detector said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {

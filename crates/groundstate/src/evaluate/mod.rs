@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub use error::EvaluateError;
 pub use evaluation::{Counts, DefectVerdicts, Evaluation, ImageResult, MapMetrics, Verdicts};
-pub use judged::{Judged, Mask};
+pub use judged::Judged;
 
 use crate::metrics::{Auroc, MetricsError, Ranking};
 

@@ -318,13 +318,13 @@ impl<T: Real> Row<T> {
             let m = self.magnitude[x];
             let inverse_square = T::one() / (m * m);
             let (mut along_x, mut along_y, mut radial) = (T::zero(), T::zero(), weights[DIRECTIONS][x] / m);
-            for direction in 0..DIRECTIONS {
+            for (direction, (weight, oriented)) in weights.iter().zip(&self.oriented).enumerate() {
                 let (cos, sin) = unit::<T>(direction);
                 let projection = (gx * cos + gy * sin).max(T::zero());
-                let slope = weights[direction][x] * three * projection * projection * inverse_square;
+                let slope = weight[x] * three * projection * projection * inverse_square;
                 along_x += slope * cos;
                 along_y += slope * sin;
-                radial -= weights[direction][x] * two * self.oriented[direction][x] * inverse_square;
+                radial -= weight[x] * two * oriented[x] * inverse_square;
             }
             dgx[x] += along_x + radial * gx;
             dgy[x] += along_y + radial * gy;

@@ -16,7 +16,6 @@ mod picture;
 mod tables;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use askama::Template as _;
@@ -26,6 +25,7 @@ pub use gallery::choose;
 pub use picture::{Card, Picture};
 
 use crate::evaluate::Evaluation;
+use crate::image::write_atomically;
 
 /// How many images a gallery shows when nothing else is asked for.
 pub const DEFAULT_CARDS: usize = 60;
@@ -79,15 +79,7 @@ pub fn write(
     let target = dir.join("index.html");
     let failed = |source| ReportError::Write { path: target.clone(), source };
     fs::create_dir_all(dir).map_err(failed)?;
-    let temporary = dir.join(format!(".index.html.{}", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(html.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, &target));
-    if let Err(source) = written {
-        // The first failure is the one to report; the leftover is only litter.
-        let _ = fs::remove_file(&temporary);
-        return Err(failed(source));
-    }
+    write_atomically(&target, html.as_bytes()).map_err(failed)?;
     Ok(target)
 }
 

@@ -5,10 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::cd::{Cd, CdConfig};
+use super::contrast::{Contrast, ContrastConfig};
+use super::dsm::{Dsm, DsmConfig};
 use super::gaussian::ClosedForm;
+use super::learn::OptimiserConfig;
+use super::learned::{LearnedMethod, Learning};
 use super::{Method, TrainError};
 use crate::image::{Colour, Fit, Preprocessing};
-use crate::model::GaussianConfig;
+use crate::model::{CELL, GaussianConfig, NetworkConfig};
+use crate::score::MapKind;
 
 /// A training method by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,15 +23,24 @@ pub enum MethodName {
     /// The closed-form reference energy.
     #[default]
     Gaussian,
+    /// Normal pictures against corrupted ones.
+    Contrast,
+    /// Multi-scale denoising score matching.
+    Dsm,
+    /// Contrastive divergence with Langevin chains.
+    Cd,
 }
 
 impl MethodName {
     /// Every method.
-    pub const ALL: [Self; 1] = [Self::Gaussian];
+    pub const ALL: [Self; 4] = [Self::Gaussian, Self::Contrast, Self::Dsm, Self::Cd];
 
     fn name(self) -> &'static str {
         match self {
             Self::Gaussian => "gaussian",
+            Self::Contrast => "contrast",
+            Self::Dsm => "dsm",
+            Self::Cd => "cd",
         }
     }
 
@@ -33,6 +48,8 @@ impl MethodName {
     fn default_size(self) -> usize {
         match self {
             Self::Gaussian => 256,
+            Self::Contrast | Self::Dsm => 128,
+            Self::Cd => 64,
         }
     }
 }
@@ -73,6 +90,18 @@ pub struct TrainConfig {
     pub colour: Colour,
     /// Settings of the closed-form energy.
     pub gaussian: GaussianConfig,
+    /// Whether a learned energy is trained on top of the closed-form one (E = E₀ + E_θ).
+    pub on_reference: bool,
+    /// The network of the learned energies.
+    pub network: NetworkConfig,
+    /// How the learned energies are optimised.
+    pub optimiser: OptimiserConfig,
+    /// Settings of method `contrast`.
+    pub contrast: ContrastConfig,
+    /// Settings of method `dsm`.
+    pub dsm: DsmConfig,
+    /// Settings of method `cd`.
+    pub cd: CdConfig,
 }
 
 impl Default for TrainConfig {
@@ -85,6 +114,12 @@ impl Default for TrainConfig {
             fit: Fit::default(),
             colour: Colour::default(),
             gaussian: GaussianConfig::default(),
+            on_reference: false,
+            network: NetworkConfig::default(),
+            optimiser: OptimiserConfig::default(),
+            contrast: ContrastConfig::default(),
+            dsm: DsmConfig::default(),
+            cd: CdConfig::default(),
         }
     }
 }
@@ -97,6 +132,26 @@ impl TrainConfig {
     pub fn check(self) -> Result<Self, TrainError> {
         self.preprocessing().check()?;
         self.gaussian.check()?;
+        self.optimiser.check()?;
+        Contrast::new(&self.contrast)?;
+        Dsm::new(&self.dsm)?;
+        Cd::new(&self.cd)?;
+        self.network.network(self.preprocessing().channels(), false)?;
+        let size = self.preprocessing().size;
+        let multiple = match self.method {
+            MethodName::Gaussian => CELL,
+            _ => NetworkConfig::SIZE_MULTIPLE,
+        };
+        if !size.is_multiple_of(multiple) {
+            return Err(TrainError::Setting {
+                setting: "size",
+                found: size.to_string(),
+                expected: match multiple {
+                    CELL => "a multiple of 8 pixels for method gaussian",
+                    _ => "a multiple of 32 pixels for a learned method",
+                },
+            });
+        }
         if !(self.budget_seconds > 0.0 && self.budget_seconds.is_finite()) {
             return Err(TrainError::Setting {
                 setting: "budget_seconds",
@@ -115,8 +170,33 @@ impl TrainConfig {
 
     /// The method, set up.
     pub(super) fn method(&self) -> Box<dyn Method> {
-        match self.method {
-            MethodName::Gaussian => Box::new(ClosedForm { config: self.gaussian.clone() }),
-        }
+        let learning = match self.method {
+            MethodName::Gaussian => return Box::new(ClosedForm { config: self.gaussian.clone() }),
+            MethodName::Contrast => Learning {
+                objective: |config| Ok(Box::new(Contrast::new(&config.contrast)?)),
+                steps: 3000,
+                learning_rate: 1e-3,
+                betas: (0.9, 0.99),
+                default_score: "energy_z_top",
+                default_map: MapKind::EnergyZ,
+            },
+            MethodName::Dsm => Learning {
+                objective: |config| Ok(Box::new(Dsm::new(&config.dsm)?)),
+                steps: 2000,
+                learning_rate: 1e-3,
+                betas: (0.9, 0.99),
+                default_score: "gradient_z_max",
+                default_map: MapKind::GradientZ,
+            },
+            MethodName::Cd => Learning {
+                objective: |config| Ok(Box::new(Cd::new(&config.cd)?)),
+                steps: 1000,
+                learning_rate: 3e-4,
+                betas: (0.0, 0.999),
+                default_score: "gradient_z_top",
+                default_map: MapKind::GradientZ,
+            },
+        };
+        Box::new(LearnedMethod { learning, config: self.clone() })
     }
 }

@@ -1,8 +1,11 @@
 //! Why a training fails.
 
+use groundstate_nn::{NetworkError, OptimiserError};
+
 use crate::calibrate::CalibrateError;
 use crate::image::ImageError;
 use crate::model::GaussianError;
+use crate::sampler::LangevinError;
 use crate::score::StatisticsError;
 
 /// Why a training fails.
@@ -32,6 +35,15 @@ pub enum TrainError {
     /// The closed-form energy cannot be fitted.
     #[error(transparent)]
     Gaussian(#[from] GaussianError),
+    /// The network cannot be built or run.
+    #[error("network: {0}")]
+    Network(#[from] NetworkError),
+    /// An optimiser setting is out of range.
+    #[error("optimiser: {0}")]
+    Optimiser(#[from] OptimiserError),
+    /// A chain setting is out of range.
+    #[error(transparent)]
+    Langevin(#[from] LangevinError),
     /// Preprocessing settings are out of range.
     #[error(transparent)]
     Preprocessing(#[from] ImageError),

@@ -4,13 +4,24 @@
 //! what that energy says of pictures it was *not* trained on. [`train`] turns either into a
 //! detector.
 
+mod cd;
 mod config;
+mod contrast;
+mod corrupt;
+mod dsm;
 mod error;
 mod gaussian;
+mod learn;
+mod learned;
 mod progress;
+mod student;
 
+pub use cd::CdConfig;
 pub use config::{MethodName, TrainConfig};
+pub use contrast::ContrastConfig;
+pub use dsm::DsmConfig;
 pub use error::TrainError;
+pub use learn::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
 
 use std::time::Instant;

@@ -1,0 +1,178 @@
+//! Adjoints: from weights on the energies back to the picture or to the parameters.
+
+use super::build::{Node, Step};
+use super::correlation::Operands;
+use super::forward::Given;
+use super::{Done, Executor};
+use crate::kernels::epilogue::{Combine, Epilogue};
+use crate::parameters::Parameters;
+
+/// What the reverse recursion is run for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Adjoints of everything that depends on the picture, and, for second order, their products with f″.
+    Picture,
+    /// Adjoints of everything that depends on parameters, and weight gradients on the way.
+    Parameters,
+    /// The same with `bend` added to the adjoint of each smooth convolution.
+    SecondOrder,
+}
+
+impl Target {
+    fn wants(self, node: &Node) -> bool {
+        if self == Target::Picture { node.on_image } else { node.on_parameters }
+    }
+}
+
+impl Executor {
+    pub(super) fn run_input_gradient(&mut self, de: &[f32]) {
+        self.recur(de, Target::Picture);
+        let node = &self.nodes[0];
+        let layout = node.gradient_layout;
+        let gradient = node.buffers.gradient.as_slice();
+        let row_len = layout.width * layout.channels;
+        let rows = self.gradient_map.chunks_exact_mut(row_len).take(self.images * layout.height);
+        for (row, to) in rows.enumerate() {
+            let from = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
+            for (pixel, to) in to.chunks_exact_mut(layout.channels).enumerate() {
+                let from = from + pixel * layout.stride;
+                to.copy_from_slice(&gradient[from..from + layout.channels]);
+            }
+        }
+        self.done = Done::InputGradient;
+    }
+
+    pub(super) fn run_parameter_gradient(&mut self, de: &[f32], gradient: &mut Parameters) {
+        self.clear_acting_gradients();
+        self.done = Done::Energies;
+        self.recur(de, Target::Parameters);
+        self.add_biases(gradient);
+        self.add_gradients(gradient);
+    }
+
+    /// The reverse recursion. Each node's adjoint is complete when its first reader is done, since readers
+    /// come later in the list.
+    pub(super) fn recur(&mut self, de: &[f32], target: Target) {
+        assert_eq!(de.len(), self.images * self.map_len(), "one weight per local energy of the last forward");
+        self.seed(de, target);
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.fill(false);
+        for index in (0..self.nodes.len()).rev() {
+            if !target.wants(&self.nodes[index]) {
+                continue;
+            }
+            if target != Target::Picture {
+                self.correlate(index, Input::Value);
+            }
+            for slot in 0..self.nodes[index].inputs.len() {
+                let input = self.nodes[index].inputs[slot];
+                if target.wants(&self.nodes[input]) {
+                    let last = self.is_first_reader(index, slot, input);
+                    self.pull_back(index, slot, target, seen[input], last);
+                    seen[input] = true;
+                }
+            }
+        }
+        self.seen = seen;
+    }
+
+    /// Whether no earlier input slot reads `input`.
+    fn is_first_reader(&self, index: usize, slot: usize, input: usize) -> bool {
+        !self.nodes[index].inputs[..slot].contains(&input)
+            && !self.nodes[..index].iter().any(|n| n.inputs.contains(&input))
+    }
+
+    /// Adds one reader's term to the adjoint of one of its inputs.
+    fn pull_back(&self, index: usize, slot: usize, target: Target, accumulate: bool, last: bool) {
+        let node = &self.nodes[index];
+        let input = &self.nodes[node.inputs[slot]];
+        let combine = self.combine(input, target, accumulate, last);
+        let strides = (node.gradient_layout.image, input.gradient_layout.image);
+        let (from, epilogue) = (node.buffers.gradient.ptr(), Epilogue::Combine(combine));
+        match &node.step {
+            Step::Convolution(convolution) => {
+                let pass = convolution.backward.as_ref().expect("planned for this purpose");
+                self.run_pass(pass, from, strides, epilogue);
+            }
+            Step::Linear(gathers) => self.run_gather(&gathers[slot].backward, from, strides, epilogue),
+            Step::Image | Step::Coordinates | Step::NoiseLevel => {}
+        }
+    }
+
+    /// How a term enters a node's adjoint; the `last` one completes it.
+    fn combine(&self, node: &Node, target: Target, accumulate: bool, last: bool) -> Combine {
+        let buffers = &node.buffers;
+        let mut combine = Combine::store(buffers.gradient.ptr());
+        combine.accumulate = accumulate;
+        if last {
+            combine.slope = buffers.slope.ptr_or_null();
+            if target == Target::Picture {
+                combine.curvature = buffers.curvature.ptr_or_null();
+                combine.bend = buffers.bend.ptr_or_null();
+            }
+            if target == Target::SecondOrder {
+                combine.extra = buffers.bend.ptr_or_null();
+            }
+        }
+        combine
+    }
+
+    /// Writes `de` as the adjoint of the energy map.
+    fn seed(&self, de: &[f32], target: Target) {
+        let node = &self.nodes[self.nodes.len() - 1];
+        let layout = node.gradient_layout;
+        let epilogue = Epilogue::Combine(self.combine(node, target, false, true));
+        for (row, de) in de.chunks_exact(layout.width).enumerate() {
+            let start = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
+            for (x, de) in de.iter().enumerate() {
+                // SAFETY: one value of one pixel of the last node's buffers; no other thread runs. Where
+                // slope and bend are present the node is a convolution, and their layout is this one.
+                unsafe { epilogue.finish::<crate::simd::Portable<1>>(de, 1, start + x * layout.stride, 0) }
+            }
+        }
+    }
+
+    /// Sets the acting weights' gradients to zero.
+    pub(super) fn clear_acting_gradients(&mut self) {
+        for node in &mut self.nodes {
+            if let Step::Convolution(convolution) = &mut node.step {
+                convolution.d_acting.fill(0.0);
+                convolution.d_bias.fill(0.0);
+            }
+        }
+    }
+
+    pub(super) fn add_biases(&self, gradient: &mut Parameters) {
+        for convolution in self.nodes.iter().filter_map(Node::convolution) {
+            let d_bias = &mut gradient.tensors[convolution.tensors.bias].data;
+            d_bias.iter_mut().zip(&convolution.d_bias).for_each(|(d, &b)| *d += b);
+        }
+    }
+
+    /// Adds the correlation of a convolution's input with its adjoint to the acting weights' gradient.
+    pub(super) fn correlate(&mut self, index: usize, given: Input) {
+        let input = self.nodes[index].inputs.first().copied();
+        let g = self.nodes[index].buffers.gradient.ptr();
+        let x = input.map(|i| match given {
+            Input::Value => self.nodes[i].buffers.value.ptr(),
+            Input::Tangent => self.nodes[i].buffers.tangent.ptr(),
+        });
+        let depth = input.map_or(0, |i| self.nodes[i].layout.channels);
+        let out = self.nodes[index].layout.channels;
+        let (Step::Convolution(convolution), Some(x)) = (&mut self.nodes[index].step, x) else { return };
+        let plan = convolution.correlation.as_mut().expect("planned for this purpose");
+        let operands = Operands { images: self.images, x: Given(x), g: Given(g) };
+        let d_bias = (given == Input::Value).then_some(convolution.d_bias.as_mut_slice());
+        // SAFETY: both buffers hold `images` images in the layouts the plan was made for, and only the
+        // correlation runs.
+        unsafe { plan.run(self.kernels, &self.workers, &mut self.shared, operands, d_bias) }
+        plan.add_to(&mut convolution.d_acting, depth, out);
+    }
+}
+
+/// Which of the input's arrays a weight gradient correlates with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    Value,
+    Tangent,
+}

@@ -1,0 +1,235 @@
+//! From a network and a picture size to steps and buffers.
+
+use super::convolution::Pass;
+use super::correlation::CorrelationPlan;
+use super::layout::Layout;
+use super::{ExecutorOptions, Purpose};
+use crate::buffer::Buffer;
+use crate::kernels::Kernels;
+use crate::kernels::gather::{Gather, Mapping};
+use crate::layer::{Activation, Layer};
+use crate::network::{Network, NetworkError};
+use crate::parameters::ConvTensors;
+
+/// Most values in one buffer.
+const MAX_BUFFER: usize = 1 << 31;
+
+/// One node, ready to run.
+pub(super) struct Node {
+    pub(super) inputs: Vec<usize>,
+    pub(super) step: Step,
+    /// Of `value` and `tangent`, and for convolutions of every buffer.
+    pub(super) layout: Layout,
+    /// Of `gradient`.
+    pub(super) gradient_layout: Layout,
+    pub(super) buffers: Buffers,
+    /// Whether the value changes with the picture, and with parameters.
+    pub(super) on_image: bool,
+    pub(super) on_parameters: bool,
+}
+
+/// Arrays of one node; empty when the purpose does without.
+pub(super) struct Buffers {
+    pub(super) value: Buffer,
+    /// f′ at the pre-activation.
+    pub(super) slope: Buffer,
+    /// f″ there.
+    pub(super) curvature: Buffer,
+    /// Adjoint of the value times f″; then that times z′.
+    pub(super) bend: Buffer,
+    /// Adjoint of the pre-activation for convolutions, of the value for other nodes.
+    pub(super) gradient: Buffer,
+    /// Derivative of the value along a direction.
+    pub(super) tangent: Buffer,
+}
+
+/// What computes a node.
+pub(super) enum Step {
+    Image,
+    Coordinates,
+    NoiseLevel,
+    Convolution(Box<Convolution>),
+    /// One gather per input, and the way back.
+    Linear(Vec<Linear>),
+}
+
+/// A convolution with its weights.
+pub(super) struct Convolution {
+    pub(super) activation: Activation,
+    pub(super) tensors: ConvTensors,
+    pub(super) forward: Pass,
+    pub(super) backward: Option<Pass>,
+    pub(super) correlation: Option<CorrelationPlan>,
+    /// Biases, padded.
+    pub(super) bias: Buffer,
+    /// Stored weights and gains, where the acting weights are standardised.
+    pub(super) stored: Option<(Vec<f32>, Vec<f32>)>,
+    /// Gradient of the acting weights, `taps, in, out`, and of the bias. Holds the acting weights during
+    /// `load`.
+    pub(super) d_acting: Vec<f32>,
+    pub(super) d_bias: Vec<f32>,
+    /// Acting weights during `load`: `taps, in, padded out` and `taps, out, padded in`.
+    pub(super) padded: Vec<f32>,
+    pub(super) transposed: Vec<f32>,
+    /// Padded channels of the input's gradient.
+    pub(super) input_width: usize,
+}
+
+/// One input of a layer without parameters.
+pub(super) struct Linear {
+    pub(super) forward: Gather,
+    pub(super) backward: Gather,
+    /// Whether the forward gather adds to what earlier inputs wrote.
+    pub(super) accumulate: bool,
+}
+
+/// Plans every node and allocates its buffers.
+pub(super) fn nodes(
+    network: &Network,
+    batch: usize,
+    (height, width): (usize, usize),
+    kernels: &Kernels,
+    options: ExecutorOptions,
+) -> Result<Vec<Node>, NetworkError> {
+    let sizes = network.sizes(height, width)?;
+    let layouts = layouts(network, &sizes, kernels.lanes);
+    let fits = |l: &Layout| l.image.checked_mul(batch).is_some_and(|len| len <= MAX_BUFFER);
+    let refusal = |what| NetworkError::Batch { batch, height, width, what };
+    if batch == 0 {
+        return Err(refusal("no buffers"));
+    }
+    if !layouts.iter().all(|(value, gradient)| fits(value) && fits(gradient)) {
+        return Err(refusal("a buffer of more than 2³¹ values"));
+    }
+    let tensors = network.conv_tensors();
+    let (on_image, on_parameters) = (network.depends_on_image(), network.depends_on_parameters());
+    let plan = |(index, node): (usize, &crate::layer::Node)| {
+        let (layout, gradient_layout) = layouts[index];
+        let step = match &node.layer {
+            Layer::Image { .. } => Step::Image,
+            Layer::Coordinates => Step::Coordinates,
+            Layer::NoiseLevel => Step::NoiseLevel,
+            Layer::Conv { kernel, stride, activation, standardise, .. } => {
+                let (input, input_gradient) = layouts[node.inputs[0]];
+                let (taps, depth, out) = (kernel * kernel, input.channels, layout.channels);
+                let weights = taps * depth * out;
+                let backward = options.purpose >= Purpose::InputGradient;
+                let correlation = options.purpose >= Purpose::ParameterGradient;
+                Step::Convolution(Box::new(Convolution {
+                    activation: *activation,
+                    tensors: tensors[index].expect("a convolution has tensors"),
+                    forward: Pass::forward(kernels, *kernel, *stride, &input, &layout),
+                    backward: backward.then(|| {
+                        Pass::backward(kernels, *kernel, *stride, &gradient_layout, &input_gradient)
+                    }),
+                    correlation: correlation
+                        .then(|| CorrelationPlan::new(kernels, batch, *kernel, *stride, &input, &layout)),
+                    bias: Buffer::zeros(layout.stride),
+                    stored: standardise.then(|| (vec![0.0; weights], vec![0.0; out])),
+                    d_acting: vec![0.0; weights],
+                    d_bias: vec![0.0; out],
+                    padded: vec![0.0; taps * depth * layout.stride],
+                    transposed: vec![0.0; if backward { taps * out * input_gradient.stride } else { 0 }],
+                    input_width: input_gradient.stride,
+                }))
+            }
+            layer => Step::Linear(linear(layer, &node.inputs, index, &layouts)),
+        };
+        let on_image = on_image[index];
+        let buffers = buffers(&step, batch, &layout, &gradient_layout, on_image, options.purpose);
+        let inputs = node.inputs.clone();
+        Node { inputs, step, layout, gradient_layout, buffers, on_image, on_parameters: on_parameters[index] }
+    };
+    Ok(network.nodes().iter().enumerate().map(plan).collect())
+}
+
+/// Layout of each node's value and of its gradient. Both are padded to whole vectors; only values of a few
+/// channels that no convolution writes stay unpadded, so that a colour picture is not blown up.
+fn layouts(network: &Network, sizes: &[(usize, usize)], lanes: usize) -> Vec<(Layout, Layout)> {
+    let layout = |(index, node): (usize, &crate::layer::Node)| {
+        let channels = network.channels()[index];
+        let padded = channels.next_multiple_of(lanes);
+        let written_whole = matches!(node.layer, Layer::Conv { .. }) || channels >= lanes;
+        let stride = if written_whole { padded } else { channels };
+        (Layout::new(sizes[index], channels, stride), Layout::new(sizes[index], channels, padded))
+    };
+    network.nodes().iter().enumerate().map(layout).collect()
+}
+
+fn buffers(
+    step: &Step,
+    batch: usize,
+    layout: &Layout,
+    gradient_layout: &Layout,
+    on_image: bool,
+    purpose: Purpose,
+) -> Buffers {
+    let bent = match step {
+        Step::Convolution(c) => c.activation != Activation::Identity,
+        _ => false,
+    };
+    let smooth = match step {
+        Step::Convolution(c) => c.activation == Activation::Silu && on_image,
+        _ => false,
+    };
+    let first = purpose >= Purpose::InputGradient;
+    let second = purpose >= Purpose::SecondOrder;
+    let buffer = |needed: bool, layout: &Layout| Buffer::zeros(if needed { batch * layout.image } else { 0 });
+    Buffers {
+        value: buffer(true, layout),
+        slope: buffer(bent && first, layout),
+        curvature: buffer(smooth && second, layout),
+        bend: buffer(smooth && second, layout),
+        gradient: buffer(first, gradient_layout),
+        tangent: buffer(second, layout),
+    }
+}
+
+fn linear(layer: &Layer, inputs: &[usize], index: usize, layouts: &[(Layout, Layout)]) -> Vec<Linear> {
+    let (value, gradient) = layouts[index];
+    let mut first = 0;
+    let mut gathers = Vec::new();
+    for (slot, &input) in inputs.iter().enumerate() {
+        let (from, from_gradient) = layouts[input];
+        let (there, back, back_factor, factor) = match layer {
+            Layer::Upsample => (Mapping::Half, Mapping::Double, 1.0, 1.0),
+            Layer::AveragePool => (Mapping::Double, Mapping::Half, 0.25, 0.25),
+            _ => (Mapping::Same, Mapping::Same, 1.0, 1.0),
+        };
+        let mut forward = gather(there, factor, &from, 0, &value, first);
+        let mut backward = gather(back, back_factor, &gradient, first, &from_gradient, 0);
+        if *layer == Layer::Concat {
+            forward.channels = from.channels;
+            backward.channels = from.channels;
+            backward.padding = from_gradient.stride - from.channels;
+            first += from.channels;
+        }
+        gathers.push(Linear { forward, backward, accumulate: *layer == Layer::Add && slot > 0 });
+    }
+    gathers
+}
+
+/// All channels of `from`, starting at `from_channel`, to `to`, starting at `to_channel`.
+fn gather(
+    mapping: Mapping,
+    factor: f32,
+    from: &Layout,
+    from_channel: usize,
+    to: &Layout,
+    to_channel: usize,
+) -> Gather {
+    Gather {
+        mapping,
+        factor,
+        input: from.at(0, 0) + from_channel,
+        input_row: from.row,
+        input_col: from.stride,
+        output: to.at(0, 0) + to_channel,
+        output_row: to.row,
+        output_col: to.stride,
+        rows: to.height,
+        cols: to.width,
+        channels: from.stride.min(to.stride),
+        padding: 0,
+    }
+}

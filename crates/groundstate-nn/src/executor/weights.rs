@@ -1,0 +1,98 @@
+//! Parameters in, gradients out: standardisation, padding and packing around the kernels.
+
+use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
+
+use super::build::{Convolution, Node, Step};
+use super::{Done, Executor};
+use crate::kernels::Kernels;
+use crate::parameters::{ConvTensors, Parameters};
+use crate::standardise::{standardise, standardise_gradient};
+
+impl Executor {
+    /// Takes the weights for all that follows; needed before the first `forward` and after each change of
+    /// the parameters.
+    ///
+    /// # Panics
+    /// When the parameters are of another network.
+    pub fn load(&mut self, parameters: &Parameters) {
+        let expected = self.network.parameter_shapes();
+        let matches = parameters.iter().len() == expected.len()
+            && parameters.iter().zip(&expected).all(|((name, shape, _), e)| name == e.0 && shape == e.1);
+        assert!(matches, "parameters of another network");
+        let kernels = self.kernels;
+        let channels: Vec<usize> = self.nodes.iter().map(|n| n.layout.channels).collect();
+        self.nodes.par_iter_mut().for_each(|node| {
+            let depth = node.inputs.first().map_or(0, |&i| channels[i]);
+            load_node(node, kernels, depth, parameters);
+        });
+        self.done = Done::Nothing;
+        self.loaded = true;
+    }
+
+    /// Adds the acting weights' gradients of all convolutions to those of the stored parameters.
+    pub(super) fn add_gradients(&mut self, gradient: &mut Parameters) {
+        for node in &mut self.nodes {
+            let Step::Convolution(convolution) = &mut node.step else { continue };
+            let Convolution { tensors, stored, d_acting, .. } = &mut **convolution;
+            match (tensors.gain, stored) {
+                (Some(gain), Some((weight, gains))) => {
+                    let (d_weight, d_gain) = two(&mut gradient.tensors, tensors.weight, gain);
+                    standardise_gradient(weight, gains, d_acting, &mut d_weight.data, &mut d_gain.data);
+                }
+                _ => {
+                    let d_weight = &mut gradient.tensors[tensors.weight].data;
+                    d_weight.iter_mut().zip(d_acting.iter()).for_each(|(d, &a)| *d += a);
+                }
+            }
+        }
+    }
+}
+
+/// Two different elements.
+fn two<T>(items: &mut [T], first: usize, second: usize) -> (&mut T, &mut T) {
+    let [a, b] = items.get_disjoint_mut([first, second]).expect("two different tensors");
+    (a, b)
+}
+
+/// Packs one convolution's weights for both directions.
+fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Parameters) {
+    let (out, width) = (node.layout.channels, node.layout.stride);
+    let Step::Convolution(convolution) = &mut node.step else { return };
+    let Convolution {
+        tensors,
+        forward,
+        backward,
+        bias,
+        stored,
+        padded,
+        transposed,
+        input_width,
+        d_acting,
+        ..
+    } = &mut **convolution;
+    let ConvTensors { weight, bias: bias_at, gain } = *tensors;
+    let weight = &parameters.tensors[weight].data;
+    bias.as_mut_slice()[..out].copy_from_slice(&parameters.tensors[bias_at].data);
+    let acting: &[f32] = match (gain, stored) {
+        (Some(gain), Some((kept, gains))) => {
+            kept.copy_from_slice(weight);
+            gains.copy_from_slice(&parameters.tensors[gain].data);
+            standardise(kept, gains, d_acting);
+            d_acting
+        }
+        _ => weight,
+    };
+    for (row, padded) in acting.chunks_exact(out).zip(padded.chunks_exact_mut(width)) {
+        padded[..out].copy_from_slice(row);
+    }
+    forward.pack(kernels, padded, depth, false);
+    if let Some(backward) = backward {
+        for (tap, acting) in acting.chunks_exact(depth * out).enumerate() {
+            let rows = transposed[tap * out * *input_width..].chunks_exact_mut(*input_width);
+            for (o, row) in rows.take(out).enumerate() {
+                row[..depth].iter_mut().enumerate().for_each(|(c, w)| *w = acting[c * out + o]);
+            }
+        }
+        backward.pack(kernels, transposed, out, true);
+    }
+}

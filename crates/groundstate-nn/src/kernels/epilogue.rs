@@ -1,0 +1,161 @@
+//! What happens to a convolution's sums before they are stored.
+//!
+//! Value, slope, curvature and gradient buffers of a convolution share one layout, so one offset addresses
+//! all of them. Pointers are to the start of one image in each buffer; null means "absent".
+
+use crate::layer::Activation;
+use crate::simd::{Simd, activate};
+
+/// The operation, with the buffers it touches.
+#[derive(Clone, Copy)]
+pub(crate) enum Epilogue {
+    /// a = f(z + bias), and f′ and f″ for later passes.
+    Activate {
+        activation: Activation,
+        /// One value per channel.
+        bias: *const f32,
+        value: *mut f32,
+        slope: *mut f32,
+        curvature: *mut f32,
+    },
+    /// One term of a node's adjoint.
+    Combine(Combine),
+    /// a′ = f′ · z′, and `bend` ← bend · z′.
+    Tangent { target: *mut f32, slope: *const f32, bend: *mut f32 },
+}
+
+/// target ← g = sums (+ target); then, where present, in this order: bend ← curvature · g; g ← g · slope;
+/// g ← g + extra.
+#[derive(Clone, Copy)]
+pub(crate) struct Combine {
+    pub(crate) target: *mut f32,
+    pub(crate) accumulate: bool,
+    /// Present together with `bend`.
+    pub(crate) curvature: *const f32,
+    pub(crate) bend: *mut f32,
+    pub(crate) slope: *const f32,
+    pub(crate) extra: *const f32,
+}
+
+// SAFETY: the pointers are to buffers of the executor; threads write disjoint tiles of them.
+unsafe impl Send for Epilogue {}
+// SAFETY: as above.
+unsafe impl Sync for Epilogue {}
+
+/// `pointer + by`, keeping null.
+fn shifted(pointer: *mut f32, by: usize) -> *mut f32 {
+    if pointer.is_null() { pointer } else { pointer.wrapping_add(by) }
+}
+
+impl Epilogue {
+    /// The same for another image, `by` values further in every buffer.
+    pub(crate) fn image(self, by: usize) -> Epilogue {
+        match self {
+            Epilogue::Activate { activation, bias, value, slope, curvature } => Epilogue::Activate {
+                activation,
+                bias,
+                value: shifted(value, by),
+                slope: shifted(slope, by),
+                curvature: shifted(curvature, by),
+            },
+            Epilogue::Combine(c) => Epilogue::Combine(Combine {
+                target: shifted(c.target, by),
+                accumulate: c.accumulate,
+                curvature: shifted(c.curvature.cast_mut(), by),
+                bend: shifted(c.bend, by),
+                slope: shifted(c.slope.cast_mut(), by),
+                extra: shifted(c.extra.cast_mut(), by),
+            }),
+            Epilogue::Tangent { target, slope, bend } => Epilogue::Tangent {
+                target: shifted(target, by),
+                slope: shifted(slope.cast_mut(), by),
+                bend: shifted(bend, by),
+            },
+        }
+    }
+
+    /// Finishes `vectors` vectors of sums for one pixel.
+    ///
+    /// # Safety
+    /// As [`Simd`]; `sums` is readable for the vectors, and every buffer, at offset `at`, and the bias, at
+    /// `channel`, likewise; no other thread touches these places.
+    #[inline(always)]
+    pub(crate) unsafe fn finish<S: Simd>(&self, sums: *const f32, vectors: usize, at: usize, channel: usize) {
+        // SAFETY: the caller's contract, passed on.
+        unsafe {
+            match *self {
+                Epilogue::Activate { activation, bias, value, slope, curvature } => {
+                    for i in 0..vectors {
+                        let i = i * S::LANES;
+                        let z = S::add(S::load(sums.add(i)), S::load(bias.add(channel + i)));
+                        let (a, d, c) = activate::<S>(activation, z);
+                        S::store(value.add(at + i), a);
+                        if !slope.is_null() {
+                            S::store(slope.add(at + i), d);
+                        }
+                        if !curvature.is_null() {
+                            S::store(curvature.add(at + i), c);
+                        }
+                    }
+                }
+                Epilogue::Combine(combine) => {
+                    for i in 0..vectors {
+                        let i = i * S::LANES;
+                        combine.finish::<S>(S::load(sums.add(i)), at + i);
+                    }
+                }
+                Epilogue::Tangent { target, slope, bend } => {
+                    for i in 0..vectors {
+                        let i = i * S::LANES;
+                        let rate = S::load(sums.add(i));
+                        if !bend.is_null() {
+                            S::store(bend.add(at + i), S::mul(S::load(bend.add(at + i)), rate));
+                        }
+                        let value =
+                            if slope.is_null() { rate } else { S::mul(rate, S::load(slope.add(at + i))) };
+                        S::store(target.add(at + i), value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Combine {
+    /// Stores the sums: no term before or after.
+    pub(crate) fn store(target: *mut f32) -> Combine {
+        Combine {
+            target,
+            accumulate: false,
+            curvature: std::ptr::null(),
+            bend: std::ptr::null_mut(),
+            slope: std::ptr::null(),
+            extra: std::ptr::null(),
+        }
+    }
+
+    /// Finishes one vector.
+    ///
+    /// # Safety
+    /// As [`Epilogue::finish`].
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, sums: S::V, at: usize) {
+        // SAFETY: the caller's contract, passed on.
+        unsafe {
+            let mut g = sums;
+            if self.accumulate {
+                g = S::add(g, S::load(self.target.add(at)));
+            }
+            if !self.curvature.is_null() {
+                S::store(self.bend.add(at), S::mul(S::load(self.curvature.add(at)), g));
+            }
+            if !self.slope.is_null() {
+                g = S::mul(g, S::load(self.slope.add(at)));
+            }
+            if !self.extra.is_null() {
+                g = S::add(g, S::load(self.extra.add(at)));
+            }
+            S::store(self.target.add(at), g);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Layers without parameters, and their transposes: each output pixel is a sum of one or four inputs.
+
+use std::ops::Range;
+
+use super::epilogue::Epilogue;
+use crate::simd::{Portable, Simd};
+
+/// Which input pixels an output pixel reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mapping {
+    /// The one at the same place.
+    Same,
+    /// The one at half the coordinates, rounded down.
+    Half,
+    /// The 2×2 block at twice the coordinates.
+    Double,
+}
+
+/// Sums of input pixels. All offsets are in values from the start of one image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gather {
+    pub(crate) mapping: Mapping,
+    pub(crate) factor: f32,
+    /// Offset of input pixel (0, 0), of its first channel used, and steps per input row and column.
+    pub(crate) input: usize,
+    pub(crate) input_row: usize,
+    pub(crate) input_col: usize,
+    /// The same of the output.
+    pub(crate) output: usize,
+    pub(crate) output_row: usize,
+    pub(crate) output_col: usize,
+    /// Output pixels.
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Channels after these that are finished as sums of zero.
+    pub(crate) padding: usize,
+}
+
+/// Computes output rows `rows` of one image.
+///
+/// # Safety
+/// As [`Simd`]; `x` is readable at every offset the geometry gives for these rows, the epilogue's buffers
+/// writable at every output offset, and no other thread touches those outputs.
+#[inline(always)]
+pub(crate) unsafe fn gather<S: Simd>(
+    geometry: &Gather,
+    x: *const f32,
+    rows: Range<usize>,
+    epilogue: &Epilogue,
+) {
+    let whole = geometry.channels / S::LANES * S::LANES;
+    for row in rows {
+        for col in 0..geometry.cols {
+            let at = geometry.output + row * geometry.output_row + col * geometry.output_col;
+            // SAFETY: the caller's contract.
+            unsafe {
+                let input =
+                    |row, col| x.add(geometry.input + row * geometry.input_row + col * geometry.input_col);
+                let (from, block) = match geometry.mapping {
+                    Mapping::Same => (input(row, col), false),
+                    Mapping::Half => (input(row / 2, col / 2), false),
+                    Mapping::Double => (input(2 * row, 2 * col), true),
+                };
+                for c in (0..whole).step_by(S::LANES) {
+                    sum::<S>(geometry, from.add(c), block, at + c, epilogue);
+                }
+                for c in whole..geometry.channels {
+                    sum::<Portable<1>>(geometry, from.add(c), block, at + c, epilogue);
+                }
+                for c in geometry.channels..geometry.channels + geometry.padding {
+                    epilogue.finish::<Portable<1>>(&0.0, 1, at + c, 0);
+                }
+            }
+        }
+    }
+}
+
+/// One vector of one pixel.
+///
+/// # Safety
+/// As [`gather`].
+#[inline(always)]
+unsafe fn sum<S: Simd>(geometry: &Gather, from: *const f32, block: bool, at: usize, epilogue: &Epilogue) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut value = S::load(from);
+        if block {
+            let (right, down) = (geometry.input_col, geometry.input_row);
+            let upper = S::add(value, S::load(from.add(right)));
+            let lower = S::add(S::load(from.add(down)), S::load(from.add(down + right)));
+            value = S::add(upper, lower);
+        }
+        let mut sums = [0.0f32; 16];
+        S::store(sums.as_mut_ptr(), S::mul(value, S::splat(geometry.factor)));
+        epilogue.finish::<S>(sums.as_ptr(), 1, at, 0);
+    }
+}

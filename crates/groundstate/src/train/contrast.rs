@@ -1,0 +1,132 @@
+//! Method `contrast`: normal pictures against corrupted ones.
+//!
+//! Local energies are the logits of a location being corrupted: logistic regression between two
+//! samples, whose logit is the logarithm of their density ratio (noise-contrastive estimation,
+//! Gutmann & Hyvärinen 2010), here location by location. Optionally the negatives are moved by a
+//! few Langevin steps from their corruption towards lower energy first, inside the corruption only.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use super::corrupt::{Canvas, corrupt};
+use super::learn::{Objective, StepReport};
+use super::student::Student;
+use crate::sampler::{Langevin, LangevinConfig};
+
+/// Settings of method `contrast`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContrastConfig {
+    /// Langevin steps that refine each corruption; none when absent.
+    pub refine: Option<LangevinConfig>,
+}
+
+pub(super) struct Contrast {
+    refine: Option<Langevin>,
+}
+
+impl Contrast {
+    pub(super) fn new(config: &ContrastConfig) -> Result<Self, TrainError> {
+        Ok(Self { refine: config.refine.clone().map(LangevinConfig::check).transpose()? })
+    }
+
+    /// Corrupts every picture; returns the corrupted ones and their labels by pixel.
+    fn negatives(normal: &[f32], student: &Student, rng: &mut ChaCha8Rng) -> (Vec<f32>, Vec<f32>) {
+        use rand::SeedableRng;
+        let length = student.picture_len();
+        let (height, width, channels) = student.picture_shape();
+        let count = normal.len() / length;
+        let draws: Vec<(u64, usize)> =
+            (0..count).map(|_| (rng.random(), rng.random_range(0..count))).collect();
+        let mut pictures = normal.to_vec();
+        let labels: Vec<Vec<f32>> = pictures
+            .par_chunks_exact_mut(length)
+            .zip(&draws)
+            .map(|(picture, &(seed, other))| {
+                let source = &normal[other * length..(other + 1) * length];
+                let canvas = Canvas { height, width, channels, source };
+                corrupt(picture, &canvas, &mut ChaCha8Rng::seed_from_u64(seed))
+            })
+            .collect();
+        (pictures, labels.concat())
+    }
+}
+
+impl Objective for Contrast {
+    fn pictures_at_once(&self, batch: usize) -> usize {
+        2 * batch
+    }
+
+    fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport {
+        let (mut negative, labels) = Self::negatives(normal, student, rng);
+        if let Some(langevin) = &self.refine {
+            refine(langevin, &mut negative, &labels, student, rng);
+        }
+        let targets = pool(&labels, student);
+        let split = targets.len();
+        let local = student.energies(&[normal, &negative].concat(), &[]);
+        let mut all = vec![0f32; split];
+        all.extend_from_slice(&targets);
+        let anomalous: f64 = targets.iter().map(|&t| f64::from(t)).sum();
+        let (up, down) = (0.5 / anomalous.max(1.0), 0.5 / (all.len() as f64 - anomalous).max(1.0));
+        let mut loss = 0.0;
+        let weights: Vec<f32> = local
+            .iter()
+            .zip(&all)
+            .map(|(&e, &t)| {
+                let (e, t) = (f64::from(e), f64::from(t));
+                loss += up * t * softplus(-e) + down * (1.0 - t) * softplus(e);
+                let p = 1.0 / (1.0 + (-e).exp());
+                (down * (1.0 - t) * p - up * t * (1.0 - p)) as f32
+            })
+            .collect();
+        student.collect(&weights);
+        let mean = |values: &[f32]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+        StepReport { loss, energy_gap: Some(mean(&local[split..]) - mean(&local[..split])) }
+    }
+}
+
+/// Moves the corrupted parts of `negative` towards lower energy.
+fn refine(
+    langevin: &Langevin,
+    negative: &mut [f32],
+    labels: &[f32],
+    student: &mut Student,
+    rng: &mut ChaCha8Rng,
+) {
+    let (_, _, channels) = student.picture_shape();
+    let weights = vec![1.0; negative.len() / student.picture_len()];
+    let start = negative.to_vec();
+    langevin.run(
+        negative,
+        1.0,
+        |x, slope| slope.copy_from_slice(&student.input_gradient(x, &[], &weights)),
+        rng,
+    );
+    for (i, (x, &start)) in negative.iter_mut().zip(&start).enumerate() {
+        *x = start + labels[i / channels] * (*x - start);
+    }
+}
+
+/// Mean label of the pixels of every location of the student's grid.
+fn pool(labels: &[f32], student: &Student) -> Vec<f32> {
+    let (height, width, _) = student.picture_shape();
+    let stride = student.stride();
+    let columns = width / stride;
+    let scale = 1.0 / (stride * stride) as f32;
+    let mut targets = vec![0f32; labels.len() / (height * width) * student.cells()];
+    for (picture, cells) in labels.chunks_exact(height * width).zip(targets.chunks_exact_mut(student.cells()))
+    {
+        for (i, &label) in picture.iter().enumerate() {
+            cells[(i / width / stride) * columns + i % width / stride] += label * scale;
+        }
+    }
+    targets
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}

@@ -1,0 +1,88 @@
+//! The learned methods: hold pictures back, learn, read what was held back.
+
+use super::learn::{Objective, OptimiserConfig, Plan, learn, split};
+use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate};
+use crate::image::Image;
+use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, Reference};
+use crate::score::{MapKind, Stabiliser};
+
+/// Folds that the scale of a reference energy is estimated with.
+const REFERENCE_FOLDS: usize = 2;
+
+/// What differs between the learned methods besides their objective.
+pub(super) struct Learning {
+    pub(super) objective: fn(&super::TrainConfig) -> Result<Box<dyn Objective>, TrainError>,
+    pub(super) steps: u64,
+    pub(super) learning_rate: f64,
+    pub(super) betas: (f64, f64),
+    pub(super) default_score: &'static str,
+    pub(super) default_map: MapKind,
+}
+
+/// A learned method with its settings.
+pub(super) struct LearnedMethod {
+    pub(super) learning: Learning,
+    pub(super) config: super::TrainConfig,
+}
+
+impl Method for LearnedMethod {
+    fn train(&self, lesson: &Lesson, observer: &mut Observer) -> Result<Trained, TrainError> {
+        let Self { learning, config } = self;
+        let (rest, held_out) = split(lesson.pictures.len(), config.optimiser.held_out_share, lesson.seed)?;
+        let choose =
+            |indices: &[usize]| indices.iter().map(|&i| &lesson.pictures[i]).collect::<Vec<&Image>>();
+        let (rest, held_out) = (choose(&rest), choose(&held_out));
+        let reference = if config.on_reference {
+            observer(&Progress::stage(Stage::Fit, lesson.start));
+            Some(fit_reference(&rest, &config.gaussian)?)
+        } else {
+            None
+        };
+        let OptimiserConfig { steps, learning_rate, .. } = config.optimiser;
+        let plan = Plan {
+            optimiser: &config.optimiser,
+            network: &config.network,
+            steps: steps.unwrap_or(learning.steps),
+            learning_rate: learning_rate.unwrap_or(learning.learning_rate),
+            betas: learning.betas,
+            budget_seconds: config.budget_seconds,
+            reference: reference.clone(),
+        };
+        let outcome = learn(&mut *(learning.objective)(config)?, &rest, plan, lesson, observer)?;
+        let energy = match reference {
+            Some(reference) => EnergyModel::Tilted(reference, outcome.learned),
+            None => EnergyModel::Learned(outcome.learned),
+        };
+        Ok(Trained {
+            held_out: evaluate(&energy, &held_out),
+            energy,
+            stabiliser: Stabiliser::Identity,
+            default_score: learning.default_score,
+            default_map: learning.default_map,
+            pictures: rest.len(),
+            steps: outcome.steps,
+            curve: outcome.curve,
+            notes: outcome.notes,
+        })
+    }
+}
+
+/// The closed-form energy, standardised: its local energies have mean 0 and spread 1 on normal
+/// pictures that it was not fitted to.
+fn fit_reference(pictures: &[&Image], config: &GaussianConfig) -> Result<Reference, TrainError> {
+    let owned: Vec<Image> = pictures.iter().map(|&picture| picture.clone()).collect();
+    let bank = FeatureBank::new(&owned, config)?;
+    let mut unseen = Vec::new();
+    for fold in 0..REFERENCE_FOLDS {
+        let gaussian: Gaussian = bank.fit(|i| i % REFERENCE_FOLDS != fold)?;
+        for chunk in owned.iter().skip(fold).step_by(REFERENCE_FOLDS).collect::<Vec<_>>().chunks(16) {
+            let maps = gaussian.local_energies(&Batch::of(chunk.iter().copied()));
+            unseen.extend(maps.into_iter().flat_map(|map| map.values));
+        }
+    }
+    let n = unseen.len() as f64;
+    let mean = unseen.iter().map(|&e| f64::from(e)).sum::<f64>() / n;
+    let variance = unseen.iter().map(|&e| (f64::from(e) - mean).powi(2)).sum::<f64>() / n;
+    let scale = 1.0 / variance.sqrt().max(1e-6);
+    Ok(Reference { gaussian: bank.fit(|_| true)?, offset: mean as f32, scale: scale as f32 })
+}
