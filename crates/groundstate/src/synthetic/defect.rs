@@ -61,7 +61,7 @@ impl Defect {
             }
             Self::Dent => {
                 let radius = rng.random_range(0.035..0.085);
-                let steepness = rng.random_range(0.20..0.38);
+                let steepness = rng.random_range(0.24..0.40);
                 let centre = place_on_metal(flange, radius * 0.8, rng);
                 flange.damage.dents.push(Dent { centre, radius, depth: steepness * radius });
             }
@@ -77,10 +77,10 @@ impl Defect {
             Self::Scratch => {
                 let centre = place_on_metal(flange, 0.0, rng);
                 let stroke = |rng: &mut _, half_width| any_curve(centre, 0.12..0.38, half_width, rng);
-                let half_width = rng.random_range(0.007..0.013);
-                let strength = rng.random_range(0.55..1.0);
+                let half_width = rng.random_range(0.009..0.014);
+                let strength = rng.random_range(0.7..1.1);
                 // Some show bare metal, others have gathered dirt.
-                let shine = strength * if rng.random_bool(0.6) { 0.38 } else { -0.45 };
+                let shine = strength * if rng.random_bool(0.6) { 0.5 } else { -0.45 };
                 let stroke = stroke(rng, half_width);
                 let depth = 0.6 * strength * half_width;
                 flange.damage.scratches.push(Scratch { stroke, half_width, depth, shine });

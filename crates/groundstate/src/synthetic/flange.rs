@@ -4,6 +4,7 @@
 
 use super::damage::Damage;
 use super::noise::ramp;
+use super::outline::length;
 
 /// Radius of the circle of bolt holes.
 pub(super) const BOLT_CIRCLE: f32 = 0.585;
@@ -59,11 +60,11 @@ impl Flange {
 
     /// Distance from `p` to the nearest machined edge: positive in the metal, negative outside.
     pub(super) fn edge_distance(&self, p: [f32; 2]) -> f32 {
-        let r = p[0].hypot(p[1]);
+        let r = length(p);
         // The keyway is a box that begins in the middle of the bore.
         let keyway = (p[0].abs() - KEYWAY[0]).max(-p[1] - KEYWAY[1]).max(p[1]);
         let bore = (r - BORE).min(keyway);
-        let hole = |h: &Hole| (p[0] - h.centre[0]).hypot(p[1] - h.centre[1]) - h.radius;
+        let hole = |h: &Hole| length([p[0] - h.centre[0], p[1] - h.centre[1]]) - h.radius;
         self.holes.iter().map(hole).fold((1.0 - r).min(bore), f32::min)
     }
 
@@ -74,7 +75,7 @@ impl Flange {
 
     /// Height of the surface, continued smoothly where there is no metal.
     pub(super) fn height(&self, p: [f32; 2]) -> f32 {
-        let r = p[0].hypot(p[1]);
+        let r = length(p);
         let chamfer = CHAMFER[1] * (1.0 - ramp(0.0, CHAMFER[0], self.edge_distance(p)));
         profile(r) - chamfer - tick(p, r) - code(p) + self.damage.height(p)
     }

@@ -5,6 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::flange::Flange;
 use super::noise::{Noise, ramp};
+use super::outline::length;
 use crate::image::{Image, Map};
 
 /// What differs between two photographs of good parts: pose, light and texture.
@@ -107,7 +108,7 @@ impl Scene {
     /// Turned steel: diffuse light, and the two wings of light that concentric marks throw.
     fn metal(&self, flange: &Flange, place: [f32; 2], gradient: [f32; 2], px: f32) -> [f32; 3] {
         let p = self.turned(place);
-        let r = place[0].hypot(place[1]);
+        let r = length(place);
         let turns = p[1].atan2(p[0]) / std::f32::consts::TAU;
         // Marks of the tool: fine over the radius, long around it.
         let fine =
@@ -116,8 +117,8 @@ impl Scene {
         let patina = self.patina.fractal(place[0] * 3.0, place[1] * 3.0);
         let texture = 1.0 + self.brushing * (0.045 * fine + 0.018 * grain) + 0.03 * patina;
 
-        let length = (gradient[0].powi(2) + gradient[1].powi(2) + 1.0).sqrt();
-        let normal = [-gradient[0] / length, -gradient[1] / length, 1.0 / length];
+        let steepness = (gradient[0].powi(2) + gradient[1].powi(2) + 1.0).sqrt();
+        let normal = [-gradient[0] / steepness, -gradient[1] / steepness, 1.0 / steepness];
         let facing: f32 = normal.iter().zip(self.lamp).map(|(n, l)| n * l).sum();
         let diffuse = facing.max(0.0) / self.lamp[2];
         // Half-way between lamp and camera; light spreads across the marks, not along them.
@@ -150,7 +151,7 @@ impl Scene {
             ramp(-0.035 - px, 0.035, flange.metal_distance(self.turned(towards)))
         };
         let shadow = 0.5 * blocked(0.06) + 0.3 * blocked(0.12);
-        let r = place[0].hypot(place[1]);
+        let r = length(place);
         let depth = if r < 1.0 { 0.72 } else { 1.0 - 0.30 * (-(r - 1.0) / 0.05).exp() };
         [0.86, 0.98, 1.16].map(|k| k * base * depth * (1.0 - shadow))
     }
