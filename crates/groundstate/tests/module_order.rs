@@ -21,7 +21,8 @@ fn sources(module: &str) -> Vec<(String, String)> {
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.to_string_lossy().ends_with("tests.rs") {
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.to_string_lossy().ends_with("tests.rs")
+        {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
             found.push((path.display().to_string(), code));
@@ -50,7 +51,8 @@ fn each_module_uses_only_those_above_it() {
             let uses = code.lines().filter(|line| !line.trim_start().starts_with("//"));
             for line in uses.filter(|line| line.contains("crate::")) {
                 for used in line.split("crate::").skip(1) {
-                    let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let name: String =
+                        used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                     let at = order.iter().position(|m| *m == name);
                     let at = at.unwrap_or_else(|| panic!("{file} uses {name}, which is not listed"));
                     assert!(at <= place, "{file}: {module} uses {name}, which comes after it");

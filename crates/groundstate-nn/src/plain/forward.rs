@@ -27,9 +27,6 @@ impl<T: Real> Plain<'_, T> {
         for (index, node) in self.network.nodes().iter().enumerate() {
             let (mut slope, mut curvature) = (vec![], vec![]);
             let value = match node.layer {
-                Layer::Image { .. } => x.to_vec(),
-                Layer::Coordinates => coordinates(images, h, w),
-                Layer::NoiseLevel => noise_levels.iter().flat_map(|&l| vec![l; h * w]).collect(),
                 Layer::Conv { activation, out_channels, .. } => {
                     let place = self.network.conv_tensors()[index].expect("a convolution has tensors");
                     let shape = self.shape(index, images);
@@ -43,13 +40,32 @@ impl<T: Real> Plain<'_, T> {
                     }
                     z
                 }
-                _ => self.linear(index, node, images, &values.value),
+                _ => self.unweighted(index, x, noise_levels, images, &values.value),
             };
             values.value.push(value);
             values.slope.push(slope);
             values.curvature.push(curvature);
         }
         values
+    }
+
+    /// The value of a node that has no parameters.
+    pub(super) fn unweighted(
+        &self,
+        index: usize,
+        x: &[T],
+        noise_levels: &[T],
+        images: usize,
+        given: &[Vec<T>],
+    ) -> Vec<T> {
+        let (h, w) = self.sizes[0];
+        let node = &self.network.nodes()[index];
+        match node.layer {
+            Layer::Image { .. } => x.to_vec(),
+            Layer::Coordinates => coordinates(images, h, w),
+            Layer::NoiseLevel => noise_levels.iter().flat_map(|&l| vec![l; h * w]).collect(),
+            _ => self.linear(index, node, images, given),
+        }
     }
 
     /// The directional derivative of every node's value along `v` in picture space, and z′ of every

@@ -5,6 +5,7 @@
 
 mod backward;
 mod convolution;
+mod fit;
 mod forward;
 
 pub use crate::real::Real;

@@ -5,7 +5,7 @@
 //! Gutmann & Hyvärinen 2010), here location by location. Optionally the negatives are moved by a
 //! few Langevin steps from their corruption towards lower energy first, inside the corruption only.
 
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,9 @@ use super::corrupt::{Canvas, corrupt};
 use super::learn::{Objective, StepReport};
 use super::student::Student;
 use crate::sampler::{Langevin, LangevinConfig};
+
+/// Share of the pictures of a batch that are left as they are.
+const CLEAN_SHARE: f64 = 0.2;
 
 /// Settings of method `contrast`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,19 +36,22 @@ impl Contrast {
         Ok(Self { refine: config.refine.clone().map(LangevinConfig::check).transpose()? })
     }
 
-    /// Corrupts every picture; returns the corrupted ones and their labels by pixel.
-    fn negatives(normal: &[f32], student: &Student, rng: &mut ChaCha8Rng) -> (Vec<f32>, Vec<f32>) {
-        use rand::SeedableRng;
+    /// Corrupts most pictures; returns all and their labels by pixel.
+    fn corrupted(normal: &[f32], student: &Student, rng: &mut ChaCha8Rng) -> (Vec<f32>, Vec<f32>) {
         let length = student.picture_len();
         let (height, width, channels) = student.picture_shape();
         let count = normal.len() / length;
-        let draws: Vec<(u64, usize)> =
-            (0..count).map(|_| (rng.random(), rng.random_range(0..count))).collect();
+        let draws: Vec<(u64, usize, bool)> = (0..count)
+            .map(|_| (rng.random(), rng.random_range(0..count), rng.random_bool(CLEAN_SHARE)))
+            .collect();
         let mut pictures = normal.to_vec();
         let labels: Vec<Vec<f32>> = pictures
             .par_chunks_exact_mut(length)
             .zip(&draws)
-            .map(|(picture, &(seed, other))| {
+            .map(|(picture, &(seed, other, clean))| {
+                if clean {
+                    return vec![0.0; height * width];
+                }
                 let source = &normal[other * length..(other + 1) * length];
                 let canvas = Canvas { height, width, channels, source };
                 corrupt(picture, &canvas, &mut ChaCha8Rng::seed_from_u64(seed))
@@ -57,35 +63,34 @@ impl Contrast {
 
 impl Objective for Contrast {
     fn pictures_at_once(&self, batch: usize) -> usize {
-        2 * batch
+        batch
     }
 
     fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport {
-        let (mut negative, labels) = Self::negatives(normal, student, rng);
+        let (mut pictures, labels) = Self::corrupted(normal, student, rng);
         if let Some(langevin) = &self.refine {
-            refine(langevin, &mut negative, &labels, student, rng);
+            refine(langevin, &mut pictures, &labels, student, rng);
         }
         let targets = pool(&labels, student);
-        let split = targets.len();
-        let local = student.energies(&[normal, &negative].concat(), &[]);
-        let mut all = vec![0f32; split];
-        all.extend_from_slice(&targets);
+        let local = student.energies(&pictures, &[]);
         let anomalous: f64 = targets.iter().map(|&t| f64::from(t)).sum();
-        let (up, down) = (0.5 / anomalous.max(1.0), 0.5 / (all.len() as f64 - anomalous).max(1.0));
-        let mut loss = 0.0;
+        let normal = targets.len() as f64 - anomalous;
+        let (up, down) = (0.5 / anomalous.max(1.0), 0.5 / normal.max(1.0));
+        let (mut loss, mut high, mut low) = (0.0, 0.0, 0.0);
         let weights: Vec<f32> = local
             .iter()
-            .zip(&all)
+            .zip(&targets)
             .map(|(&e, &t)| {
                 let (e, t) = (f64::from(e), f64::from(t));
                 loss += up * t * softplus(-e) + down * (1.0 - t) * softplus(e);
+                high += 2.0 * up * t * e;
+                low += 2.0 * down * (1.0 - t) * e;
                 let p = 1.0 / (1.0 + (-e).exp());
                 (down * (1.0 - t) * p - up * t * (1.0 - p)) as f32
             })
             .collect();
         student.collect(&weights);
-        let mean = |values: &[f32]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
-        StepReport { loss, energy_gap: Some(mean(&local[split..]) - mean(&local[..split])) }
+        StepReport { loss, energy_gap: Some(high - low) }
     }
 }
 

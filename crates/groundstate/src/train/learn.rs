@@ -24,6 +24,8 @@ const SCHEDULE_STEPS: u64 = 100_000;
 const RUNNING_SHARE: f64 = 0.02;
 /// Points of the course of training that are kept.
 const CURVE_POINTS: u64 = 200;
+/// Pictures that the starting values are fitted to.
+const FITTING_PICTURES: usize = 4;
 /// Times that a diverging training is put back before it ends.
 const MAX_RECOVERIES: u32 = 3;
 /// Steps between snapshots that a diverging training is put back to.
@@ -184,7 +186,7 @@ pub(super) fn learn(
     observer: &mut Observer,
 ) -> Result<Outcome, TrainError> {
     let settings = plan.optimiser;
-    let like = Batch::of([pictures[0]]);
+    let like = Batch::of(pictures.iter().step_by(pictures.len().div_ceil(FITTING_PICTURES)).copied());
     let at_once = objective.pictures_at_once(settings.batch);
     let mut student =
         Student::new(plan.network, &like, at_once, objective.noise_level(), plan.reference, lesson.seed)?;

@@ -1,6 +1,6 @@
 //! The network while it learns, with what every training method needs of it.
 
-use groundstate_nn::{Executor, Parameters};
+use groundstate_nn::{Executor, LastLayer, Parameters};
 
 use super::TrainError;
 use crate::model::{Batch, Learned, NetworkConfig, Reference};
@@ -21,7 +21,7 @@ pub(super) struct Student {
 }
 
 impl Student {
-    /// A new network for up to `batch` pictures of the shape of `like`.
+    /// A new network for up to `batch` pictures, its starting values fitted to the few in `like`.
     ///
     /// # Errors
     /// When the network cannot be built for pictures of this size.
@@ -36,7 +36,12 @@ impl Student {
         let network = config.network(like.channels, noise_level.is_some())?;
         let (rows, columns) = network.output_size(like.height, like.width)?;
         let mut executor = Executor::new(&network, batch, like.height, like.width)?;
-        let parameters = Parameters::initialise(&network, seed);
+        // On top of a reference the learned energy starts at zero; alone it starts anywhere, since
+        // a last layer of zeros takes hundreds of steps to let the others learn.
+        let last = if reference.is_some() { LastLayer::Zero } else { LastLayer::Random };
+        let mut parameters = Parameters::initialise_with(&network, seed, last);
+        let levels = noise_level.map_or(Vec::new(), |level| vec![level; like.count]);
+        parameters.fit(&network, &like.values, &levels, like.height, like.width)?;
         executor.load(&parameters);
         let gradient = Parameters::zeros(&network);
         let stride = network.total_stride();
