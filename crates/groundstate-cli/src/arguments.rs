@@ -16,10 +16,10 @@ use groundstate::train::{MethodName, TrainConfig};
 #[derive(Args)]
 pub(crate) struct Globals {
     /// Threads to work with [default: one for each processor]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", help_heading = "Global options")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Print results and errors only: no progress, warnings or notes
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct TrainingArguments {
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "N", help_heading = "Training")]
     seed: Option<u64>,
-    /// Time that training may take, such as 90s, 10m or 1h [default: 10m]
+    /// Time that training may take, such as 90s, 10m or 1h [default: 10m; for demo 30s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Training")]
     budget: Option<Duration>,
     /// Edge of the square picture that the model sees, in pixels [default: the method's]

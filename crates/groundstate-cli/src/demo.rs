@@ -22,7 +22,7 @@ const BUDGET: Duration = Duration::from_secs(30);
 
 /// Make pictures of parts, train on them, and write a report
 ///
-/// Writes the pictures to DIR/data, the model to DIR/model.safetensors, the report to DIR/index.html
+/// Writes the pictures to DIR/data, the model to DIR/model.gsm, the report to DIR/index.html
 /// and its numbers to DIR/evaluation.json. The parts are made up: the numbers say that the program
 /// works, not how well it does on real parts.
 #[derive(clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
         ..synthetic::Config::default()
     };
     config.check()?;
-    let (data, model) = (output.join("data"), output.join("model.safetensors"));
+    let (data, model) = (output.join("data"), output.join("model.gsm"));
     std::fs::create_dir_all(&output)
         .with_context(|| format!("cannot make the folder {}", output.display()))?;
     check_target(&model)?;

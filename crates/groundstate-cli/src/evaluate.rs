@@ -181,8 +181,7 @@ fn read_mask(sample: &Sample, judged: &Judged) -> Result<Option<Mask>> {
     if !judged.anomalous {
         return Ok(None);
     }
-    let mask = sample.load_mask(judged.map.width, judged.map.height)?;
-    Ok(mask)
+    Ok(sample.load_mask(judged.map.width, judged.map.height)?)
 }
 
 /// The path of an image relative to its data set, with `/` between folders on every system.

@@ -30,7 +30,7 @@ use console::Console;
 /// From images of normal parts only, `train` makes a model file; `inspect` says of new images whether
 /// they are normal, with a score, a p-value and a heat map.
 #[derive(Parser)]
-#[command(name = "groundstate", version, propagate_version = true, after_help = outcome::EXIT_CODES)]
+#[command(name = "groundstate", version, after_help = outcome::EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     globals: arguments::Globals,

@@ -17,7 +17,7 @@ pub(crate) fn images(console: &Console, what: &'static str, count: usize) -> Pro
     if console.quiet {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}, {per_sec} images, {eta} left")
+    let style = ProgressStyle::with_template("{msg:11} {bar:20} {pos} of {len}, {eta} left")
         .expect("the template is well-formed");
     ProgressBar::new(count as u64).with_style(style).with_message(what)
 }
@@ -32,8 +32,8 @@ pub(crate) struct TrainingProgress {
 impl TrainingProgress {
     /// Nothing is drawn before the first [`TrainingProgress::show`].
     pub(crate) fn new(console: &Console) -> Self {
-        let style =
-            ProgressStyle::with_template("{msg:10} {bar:30} {prefix}").expect("the template is well-formed");
+        let style = ProgressStyle::with_template("{prefix:11} {bar:20} {wide_msg}")
+            .expect("the template is well-formed");
         let hidden = console.quiet || !console.is_terminal();
         let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(BAR_STEPS).with_style(style) };
         Self { console: *console, bar, last_line: None }
@@ -44,9 +44,9 @@ impl TrainingProgress {
         let (stage, facts) = (stage_name(progress.stage), facts(progress));
         if self.console.is_terminal() {
             let done = progress.done.unwrap_or(0.0).clamp(0.0, 1.0);
-            self.bar.set_message(stage);
+            self.bar.set_prefix(stage);
             self.bar.set_position((done * BAR_STEPS as f64) as u64);
-            self.bar.set_prefix(facts);
+            self.bar.set_message(facts);
         } else if self.line_is_due(progress.stage) {
             self.console.say(format_args!("{stage} {facts}"));
         }

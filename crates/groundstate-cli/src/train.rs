@@ -69,8 +69,10 @@ impl TrainedModel {
         if self.left_out > 0 {
             line += &format!("; {} unreadable images left out", self.left_out);
         }
-        if !record.notes.is_empty() {
-            line += &format!("; {} notes", record.notes.len());
+        match record.notes.len() {
+            0 => {}
+            1 => line += "; 1 note",
+            several => line += &format!("; {several} notes"),
         }
         line
     }

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// Write a report on each category into a sub-folder of this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Keep the models in this folder, as CATEGORY.safetensors
+    /// Keep the models in this folder, as CATEGORY.gsm
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
     /// Measure the energy map and the gradient map besides the default map; takes more memory and time
@@ -136,7 +136,7 @@ impl Workplace {
     fn run_category(&self, category: &Path, name: &str) -> Result<Evaluation> {
         let temporary = self.temporary.path();
         let folder = self.models.as_deref().unwrap_or(temporary);
-        let (model, json) = (folder.join(format!("{name}.safetensors")), temporary.join("evaluation.json"));
+        let (model, json) = (folder.join(format!("{name}.gsm")), temporary.join("evaluation.json"));
         let mut train = self.command("train");
         train.arg(category).arg("--output").arg(&model);
         train.arg("--config").arg(temporary.join("config.toml"));

@@ -3,11 +3,13 @@
 //! Text and CSV hold a path byte for byte as the system gave it; JSON is Unicode, so there other
 //! bytes are replaced.
 
+use std::borrow::Cow;
 use std::io::{StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use groundstate::detector::Inspection;
-use serde_json::json;
+use groundstate::score::Scores;
+use serde::Serialize;
 
 use crate::console::Console;
 use crate::outcome::one_line;
@@ -61,7 +63,7 @@ impl Output {
     pub(super) fn write(&mut self, finding: &Finding) -> anyhow::Result<()> {
         match self {
             Self::Text(out, console) => write_text(out, console, finding),
-            Self::Json(out) => Ok(writeln!(out, "{}", as_json(finding))?),
+            Self::Json(out) => write_json(out, finding),
             Self::Csv(writer) => write_csv(writer, finding),
         }
     }
@@ -89,21 +91,48 @@ fn write_text(out: &mut impl Write, console: &Console, finding: &Finding) -> any
     Ok(())
 }
 
-fn as_json(finding: &Finding) -> serde_json::Value {
-    let path = finding.path.to_string_lossy();
-    match &finding.result {
-        Ok(Result { width, height, inspection, map }) => json!({
-            "path": path,
-            "score": inspection.score,
-            "p_value": inspection.p_value,
-            "flagged": inspection.flagged,
-            "scores": inspection.scores,
-            "width": width,
-            "height": height,
-            "map": map.as_deref().map(Path::to_string_lossy),
-        }),
-        Err(error) => json!({ "path": path, "error": one_line(error) }),
+/// A line of JSON; docs/json.md lists the keys.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Inspected {
+        path: Cow<'a, str>,
+        score: f64,
+        p_value: f64,
+        flagged: bool,
+        width: usize,
+        height: usize,
+        map: Option<Cow<'a, str>>,
+        scores: &'a Scores,
+    },
+    Failed {
+        path: Cow<'a, str>,
+        error: String,
+    },
+}
+
+impl<'a> Line<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        let path = finding.path.to_string_lossy();
+        match &finding.result {
+            Ok(Result { width, height, inspection, map }) => Self::Inspected {
+                path,
+                score: inspection.score,
+                p_value: inspection.p_value,
+                flagged: inspection.flagged,
+                width: *width,
+                height: *height,
+                map: map.as_deref().map(Path::to_string_lossy),
+                scores: &inspection.scores,
+            },
+            Err(error) => Self::Failed { path, error: one_line(error) },
+        }
     }
+}
+
+fn write_json(out: &mut impl Write, finding: &Finding) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, &Line::of(finding))?;
+    Ok(writeln!(out)?)
 }
 
 fn write_csv(writer: &mut csv::Writer<StdoutLock<'static>>, finding: &Finding) -> anyhow::Result<()> {

@@ -1,0 +1,61 @@
+//! Ctrl-C, which reaches a program as SIGINT.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use groundstate::train::MethodName;
+
+use crate::groundstate;
+use crate::program::{FIXTURE, command, write_parts};
+
+/// A method that takes its time.
+fn learned_method() -> String {
+    let learned = MethodName::ALL.into_iter().find(|method| *method != MethodName::Gaussian);
+    learned.expect("there is a learned method").to_string()
+}
+
+fn start(command: &mut Command) -> (Child, impl Iterator<Item = String>) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    (child, lines)
+}
+
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_during_training_keeps_a_model_that_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("m.gsm");
+    let mut train = command();
+    train.arg("train").arg(FIXTURE.data()).args(["--size", "64", "--budget", "50s"]);
+    train.args(["--method", &learned_method(), "-o"]).arg(&model);
+    let (mut child, mut lines) = start(&mut train);
+    assert!(lines.any(|line| line.starts_with("learning")));
+    interrupt(&child);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert!(rest.iter().any(|line| line.starts_with("note: training was stopped")), "{rest:?}");
+    assert_eq!(groundstate!("inspect", model, FIXTURE.good_part()).code, Some(0));
+}
+
+#[test]
+fn a_second_ctrl_c_quits_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    write_parts(&root.join("only"));
+    let mut benchmark = command();
+    benchmark.arg("benchmark").arg(&root).args(["--size", "64", "--budget", "4s"]);
+    benchmark.args(["--method", &learned_method()]);
+    let (mut child, mut lines) = start(&mut benchmark);
+    assert!(lines.any(|line| line.starts_with("learning")));
+    interrupt(&child);
+    assert!(lines.any(|line| line.contains("press Ctrl-C again")));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // The category at hand has a process of its own, which ends by itself.
+    lines.for_each(drop);
+}

@@ -1,0 +1,57 @@
+//! Model files that cannot be used.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::groundstate;
+use crate::program::{FIXTURE, Run};
+
+/// Inspects with the fixture's model after `change`.
+fn inspect_with(change: impl FnOnce(&mut Vec<u8>)) -> Run {
+    let folder: TempDir = tempfile::tempdir().unwrap();
+    let model: PathBuf = folder.path().join("m.gsm");
+    let mut bytes = fs::read(FIXTURE.model()).unwrap();
+    change(&mut bytes);
+    fs::write(&model, bytes).unwrap();
+    groundstate!("inspect", model, FIXTURE.good_part())
+}
+
+#[test]
+fn the_model_of_a_newer_version_is_refused_with_advice() {
+    let run = inspect_with(|bytes| {
+        let field = br#"\"format_version\":1,"#;
+        let at = bytes.windows(field.len()).position(|window| window == field).expect("the field is there");
+        bytes[at + field.len() - 2] = b'9';
+    });
+    assert_eq!(run.code, Some(2));
+    assert!(run.error().contains("model format 9"), "{}", run.stderr);
+    assert!(run.error().contains("newer groundstate"), "{}", run.stderr);
+}
+
+#[test]
+fn a_flipped_bit_is_noticed() {
+    let run = inspect_with(|bytes| *bytes.last_mut().unwrap() ^= 1);
+    assert_eq!(run.code, Some(2));
+    assert!(run.error().contains("is damaged"), "{}", run.stderr);
+}
+
+#[test]
+fn half_a_model_and_an_image_are_no_models() {
+    let half = inspect_with(|bytes| bytes.truncate(bytes.len() / 2));
+    assert_eq!(half.code, Some(2));
+    assert!(half.error().contains("no model file of groundstate, or a damaged one"), "{}", half.stderr);
+    let image = groundstate!("info", FIXTURE.good_part());
+    assert_eq!(image.code, Some(2));
+    assert!(image.error().contains("no model file of groundstate"), "{}", image.stderr);
+}
+
+#[test]
+fn info_tells_what_a_model_holds() {
+    let run = groundstate!("info", FIXTURE.model());
+    assert_eq!(run.code, Some(0));
+    for expected in ["gaussian", "64 × 64 px, 3 channels", "at 8 × 8 positions", "10 trained on"] {
+        assert!(run.text().contains(expected), "{expected} in {}", run.text());
+    }
+}
