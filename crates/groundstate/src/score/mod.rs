@@ -99,7 +99,7 @@ impl Normaliser {
     /// # Errors
     /// When there are fewer than two pictures or a value is not finite.
     pub fn fit(
-        held_out: &[Evaluated],
+        held_out: &[&Evaluated],
         stabiliser: Stabiliser,
         (width, height, channels): (usize, usize, usize),
     ) -> Result<Self, StatisticsError> {

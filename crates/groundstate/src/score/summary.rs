@@ -7,7 +7,7 @@ use crate::image::Map;
 use crate::model::Evaluated;
 
 /// Share of a map's positions that a `top` score averages.
-const TOP_SHARE: f64 = 0.01;
+const TOP_SHARE: f64 = 0.005;
 
 /// Image scores by name; higher is more anomalous. Names are those of [`SCORE_NAMES`].
 pub type Scores = BTreeMap<String, f64>;

@@ -16,6 +16,7 @@ use super::TrainError;
 use super::dsm::standard_normal;
 use super::learn::{Objective, StepReport};
 use super::student::Student;
+use crate::model::Batch;
 use crate::sampler::{Langevin, LangevinConfig, ReplayBuffer};
 
 /// Settings of method `cd`.
@@ -49,8 +50,10 @@ impl Default for CdConfig {
     }
 }
 
+/// Share of fresh chains that start at uniform noise.
+const NOISE_SHARE: f64 = 0.1;
 /// Change of the chains' gain per step, and the range it stays in.
-const GAIN_CHANGE: f32 = 1.02;
+const GAIN_CHANGE: f32 = 1.1;
 const GAIN_RANGE: (f32, f32) = (1e-3, 1e4);
 
 pub(super) struct Cd {
@@ -88,10 +91,10 @@ impl Cd {
         })
     }
 
-    /// Where fresh chains start: half of them at uniform noise, half at a normal picture under strong
-    /// noise.
+    /// Where fresh chains start: mostly at a normal picture under noise, near enough to come back;
+    /// now and then at uniform noise, so that no region far away keeps a low energy.
     fn fresh(normal: &[f32], length: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
-        if rng.random_bool(0.5) {
+        if rng.random_bool(NOISE_SHARE) {
             return (0..length).map(|_| rng.random()).collect();
         }
         let first = rng.random_range(0..normal.len() / length) * length;
@@ -106,6 +109,19 @@ impl Cd {
 }
 
 impl Objective for Cd {
+    fn starts_at_zero(&self) -> bool {
+        true
+    }
+
+    /// Every other picture becomes a fresh chain: noise must not drive the network out of its range.
+    fn disturb(&self, pictures: &mut Batch, rng: &mut ChaCha8Rng) {
+        let length = pictures.picture_len();
+        let normal = pictures.values.clone();
+        for picture in pictures.values.chunks_exact_mut(length).step_by(2) {
+            picture.copy_from_slice(&Self::fresh(&normal, length, rng));
+        }
+    }
+
     fn pictures_at_once(&self, batch: usize) -> usize {
         2 * batch
     }

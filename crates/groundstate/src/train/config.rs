@@ -178,7 +178,7 @@ impl TrainConfig {
                 learning_rate: 1e-3,
                 betas: (0.9, 0.99),
                 default_score: "energy_z_top",
-                default_map: MapKind::EnergyZ,
+                default_map: MapKind::Energy,
             },
             MethodName::Dsm => Learning {
                 objective: |config| Ok(Box::new(Dsm::new(&config.dsm)?)),
@@ -191,7 +191,7 @@ impl TrainConfig {
             MethodName::Cd => Learning {
                 objective: |config| Ok(Box::new(Cd::new(&config.cd)?)),
                 steps: 1000,
-                learning_rate: 3e-4,
+                learning_rate: 5e-4,
                 betas: (0.0, 0.999),
                 default_score: "gradient_z_top",
                 default_map: MapKind::GradientZ,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use super::learn::{Objective, StepReport};
 use super::student::Student;
+use crate::model::Batch;
 
 /// Settings of method `dsm`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,16 @@ impl Dsm {
 impl Objective for Dsm {
     fn noise_level(&self) -> Option<f32> {
         Some(self.config.reading_noise)
+    }
+
+    fn starts_at_zero(&self) -> bool {
+        true
+    }
+
+    fn disturb(&self, pictures: &mut Batch, rng: &mut ChaCha8Rng) {
+        let noise = standard_normal(pictures.count, pictures.picture_len(), rng);
+        let sigma = self.config.reading_noise;
+        pictures.values.iter_mut().zip(&noise).for_each(|(x, n)| *x += sigma * n);
     }
 
     fn pictures_at_once(&self, batch: usize) -> usize {

@@ -6,13 +6,13 @@
 
 use std::time::Instant;
 
-use groundstate_nn::{AdamW, AdamWSettings, Parameters, Schedule, WeightAverage};
+use groundstate_nn::{AdamW, AdamWSettings, LastLayer, Parameters, Schedule, WeightAverage};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::student::Student;
+use super::student::{Start, Student};
 use super::{Control, Lesson, Observer, Progress, Stage, TrainError};
 use crate::detector::CurvePoint;
 use crate::image::Image;
@@ -136,6 +136,17 @@ pub(super) trait Objective {
         None
     }
 
+    /// Whether the learned energy starts at zero: on top of a reference it does in any case, and
+    /// where its gradient is the target it must not start steep. A last layer of zeros costs the
+    /// other layers some steps before they learn.
+    fn starts_at_zero(&self) -> bool {
+        false
+    }
+
+    /// Makes of some normal pictures what the network will see in training, so that its starting
+    /// values can be fitted to that.
+    fn disturb(&self, _pictures: &mut Batch, _rng: &mut ChaCha8Rng) {}
+
     /// Most pictures that go through the network at once, for `batch` normal ones.
     fn pictures_at_once(&self, batch: usize) -> usize;
 
@@ -164,7 +175,8 @@ pub(super) struct Outcome {
 
 /// Indices of the pictures to learn from and of those held back, drawn by the seed.
 pub(super) fn split(count: usize, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
-    const LEAST: usize = 2;
+    // Statistics of each held-out picture come from at least two others.
+    const LEAST: usize = 3;
     if count < 2 * LEAST {
         return Err(TrainError::TooFewPictures { found: count, expected: 2 * LEAST });
     }
@@ -186,11 +198,14 @@ pub(super) fn learn(
     observer: &mut Observer,
 ) -> Result<Outcome, TrainError> {
     let settings = plan.optimiser;
-    let like = Batch::of(pictures.iter().step_by(pictures.len().div_ceil(FITTING_PICTURES)).copied());
+    let mut like = Batch::of(pictures.iter().step_by(pictures.len().div_ceil(FITTING_PICTURES)).copied());
     let at_once = objective.pictures_at_once(settings.batch);
-    let mut student =
-        Student::new(plan.network, &like, at_once, objective.noise_level(), plan.reference, lesson.seed)?;
     let mut rng = ChaCha8Rng::seed_from_u64(lesson.seed);
+    objective.disturb(&mut like, &mut rng);
+    let zero = objective.starts_at_zero() || plan.reference.is_some();
+    let last = if zero { LastLayer::Zero } else { LastLayer::Random };
+    let start = Start { network: plan.network, last, seed: lesson.seed };
+    let mut student = Student::new(start, &like, at_once, objective.noise_level(), plan.reference)?;
     let adam = AdamWSettings {
         beta1: plan.betas.0,
         beta2: plan.betas.1,

@@ -37,6 +37,9 @@ use crate::score::{MapKind, Normaliser, Stabiliser};
 /// Pictures that are evaluated at once when the held-out ones are read.
 const EVALUATION_BATCH: usize = 16;
 
+/// Parts in which held-out pictures are normalised by the statistics of the other parts.
+const NORMALISER_FOLDS: usize = 8;
+
 /// What a method learns from.
 pub struct Lesson<'a> {
     /// Normal pictures, preprocessed, all of one shape.
@@ -101,14 +104,9 @@ pub fn train(
     let trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
     let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);
-    let normaliser = Normaliser::fit(&trained.held_out, trained.stabiliser, shape)?;
-    let scores = trained
-        .held_out
-        .par_iter()
-        .map(|evaluated| {
-            normaliser.maps(evaluated, shape.0, shape.1).scores(evaluated)[trained.default_score]
-        })
-        .collect();
+    let all: Vec<&Evaluated> = trained.held_out.iter().collect();
+    let normaliser = Normaliser::fit(&all, trained.stabiliser, shape)?;
+    let scores = calibration_scores(&trained, shape)?;
     let record = TrainingRecord {
         method: config.method.to_string(),
         config: serde_json::to_value(&config).expect("a configuration is plain data"),
@@ -129,6 +127,25 @@ pub fn train(
         calibration: Calibration::new(scores)?,
         record,
     })
+}
+
+/// Default scores of the held-out pictures, each normalised by the statistics of others: a picture
+/// that helps to say what is normal looks more normal than a new one.
+fn calibration_scores(trained: &Trained, shape: (usize, usize, usize)) -> Result<Vec<f64>, TrainError> {
+    let held_out = &trained.held_out;
+    let folds = NORMALISER_FOLDS.min(held_out.len());
+    let fold_scores: Vec<Vec<f64>> = (0..folds)
+        .into_par_iter()
+        .map(|fold| {
+            let others: Vec<&Evaluated> =
+                held_out.iter().enumerate().filter(|(i, _)| i % folds != fold).map(|(_, e)| e).collect();
+            let normaliser = Normaliser::fit(&others, trained.stabiliser, shape)?;
+            let members = held_out.iter().skip(fold).step_by(folds);
+            let score = |e: &Evaluated| normaliser.maps(e, shape.0, shape.1).scores(e)[trained.default_score];
+            Ok(members.map(score).collect())
+        })
+        .collect::<Result<_, TrainError>>()?;
+    Ok(fold_scores.concat())
 }
 
 /// Evaluates pictures in small batches, to bound memory.

@@ -20,26 +20,29 @@ pub(super) struct Student {
     cells: usize,
 }
 
+/// Where a network starts from.
+pub(super) struct Start<'a> {
+    pub(super) network: &'a NetworkConfig,
+    pub(super) last: LastLayer,
+    pub(super) seed: u64,
+}
+
 impl Student {
     /// A new network for up to `batch` pictures, its starting values fitted to the few in `like`.
     ///
     /// # Errors
     /// When the network cannot be built for pictures of this size.
     pub(super) fn new(
-        config: &NetworkConfig,
+        start: Start,
         like: &Batch,
         batch: usize,
         noise_level: Option<f32>,
         reference: Option<Reference>,
-        seed: u64,
     ) -> Result<Self, TrainError> {
-        let network = config.network(like.channels, noise_level.is_some())?;
+        let network = start.network.network(like.channels, noise_level.is_some())?;
         let (rows, columns) = network.output_size(like.height, like.width)?;
         let mut executor = Executor::new(&network, batch, like.height, like.width)?;
-        // On top of a reference the learned energy starts at zero; alone it starts anywhere, since
-        // a last layer of zeros takes hundreds of steps to let the others learn.
-        let last = if reference.is_some() { LastLayer::Zero } else { LastLayer::Random };
-        let mut parameters = Parameters::initialise_with(&network, seed, last);
+        let mut parameters = Parameters::initialise_with(&network, start.seed, start.last);
         let levels = noise_level.map_or(Vec::new(), |level| vec![level; like.count]);
         parameters.fit(&network, &like.values, &levels, like.height, like.width)?;
         executor.load(&parameters);

@@ -1,0 +1,184 @@
+//! From pictures to a detector and through its file, for every training method.
+
+use std::time::Instant;
+
+use groundstate::artifact::{self, ArtifactError};
+use groundstate::detector::Detector;
+use groundstate::image::Image;
+use groundstate::model::{Batch, Energy, EnergyModel, Learned, NetworkConfig, Reference};
+use groundstate::model::{FeatureBank, GaussianConfig};
+use groundstate::score::SCORE_NAMES;
+use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, TrainError, train};
+use groundstate_nn::{Activation, LastLayer, Layer, Network, Node, Parameters};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const EDGE: usize = 32;
+
+/// Grey waves with noise, as three equal channels.
+fn pictures(count: usize) -> Vec<Image> {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    (0..count)
+        .map(|_| {
+            let pixels = (0..EDGE * EDGE).flat_map(|i| {
+                let wave = 0.5 + 0.3 * ((i % EDGE) as f32 / 3.0).sin();
+                [wave + 0.05 * rng.random_range(-1.0..1.0f32); 3]
+            });
+            Image { width: EDGE, height: EDGE, channels: 3, pixels: pixels.collect() }
+        })
+        .collect()
+}
+
+fn config(method: MethodName) -> TrainConfig {
+    TrainConfig {
+        method,
+        size: Some(EDGE),
+        budget_seconds: 1e6,
+        network: NetworkConfig { width: 4, ..Default::default() },
+        optimiser: OptimiserConfig { steps: Some(4), batch: 4, ..Default::default() },
+        ..Default::default()
+    }
+}
+
+fn trained(config: &TrainConfig) -> Detector {
+    train(config, &pictures(12), Instant::now(), &mut |_| Control::Continue).unwrap()
+}
+
+#[test]
+fn every_method_trains_and_its_file_gives_the_same_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut configs: Vec<TrainConfig> = MethodName::ALL.into_iter().map(config).collect();
+    configs.push(TrainConfig { on_reference: true, ..config(MethodName::Contrast) });
+    configs.push(TrainConfig { on_reference: true, ..config(MethodName::Dsm) });
+    configs.push(TrainConfig { on_reference: true, ..config(MethodName::Cd) });
+    for config in configs {
+        let detector = trained(&config);
+        let path = folder.path().join("model.gsm");
+        artifact::save(&detector, &path).unwrap();
+        let loaded = artifact::load(&path).unwrap();
+        let picture = &pictures(13)[12];
+        let (before, after) = (detector.inspect(picture), loaded.inspect(picture));
+        assert_eq!(before.scores, after.scores, "{}", config.method);
+        assert_eq!(before.maps, after.maps);
+        assert_eq!(before.p_value, after.p_value);
+        assert_eq!(before.scores.len(), SCORE_NAMES.len());
+        assert!(before.scores.values().all(|score| score.is_finite()));
+        assert_eq!(loaded.record, detector.record);
+    }
+}
+
+#[test]
+fn stated_steps_and_seed_give_the_same_energy() {
+    for method in [MethodName::Contrast, MethodName::Dsm, MethodName::Cd] {
+        let picture = &pictures(13)[12];
+        let scores = |seed| trained(&TrainConfig { seed, ..config(method) }).inspect(picture).scores;
+        assert_eq!(scores(3), scores(3), "{method}");
+        assert_ne!(scores(3), scores(4), "{method}");
+    }
+}
+
+#[test]
+fn a_stopped_training_keeps_a_model_and_says_so() {
+    let config = config(MethodName::Contrast);
+    let stop = &mut |progress: &groundstate::train::Progress| match progress.step {
+        2 => Control::Stop,
+        _ => Control::Continue,
+    };
+    let detector = train(&config, &pictures(12), Instant::now(), stop).unwrap();
+    assert_eq!(detector.record.steps, 2);
+    assert!(detector.record.notes.iter().any(|note| note.contains("stopped after 2 steps")));
+}
+
+#[test]
+fn a_training_that_runs_away_is_noticed_and_still_gives_a_finite_model() {
+    let mut config = config(MethodName::Cd);
+    config.optimiser = OptimiserConfig { steps: Some(40), learning_rate: Some(1e30), ..config.optimiser };
+    let detector = trained(&config);
+    assert!(
+        detector.record.notes.iter().any(|note| note.contains("diverged")),
+        "{:?}",
+        detector.record.notes
+    );
+    assert!(detector.inspect(&pictures(1)[0]).score.is_finite());
+}
+
+#[test]
+fn too_few_pictures_and_settings_out_of_range_are_refused() {
+    let attempt = |config: &TrainConfig, count| {
+        train(config, &pictures(count), Instant::now(), &mut |_| Control::Continue).err().unwrap()
+    };
+    let few = attempt(&config(MethodName::Gaussian), 2);
+    assert!(matches!(few, TrainError::TooFewPictures { found: 2, .. }), "{few}");
+    let few = attempt(&config(MethodName::Dsm), 5);
+    assert!(matches!(few, TrainError::TooFewPictures { found: 5, .. }), "{few}");
+    let odd = attempt(&TrainConfig { size: Some(40), ..config(MethodName::Cd) }, 12);
+    assert!(odd.to_string().contains("multiple of 32"), "{odd}");
+}
+
+#[test]
+fn the_gradient_map_of_a_linear_energy_is_exact() {
+    // One 1×1 convolution: e = w · x + b, so ∂E/∂x is w at every pixel.
+    let conv = Layer::Conv {
+        out_channels: 1,
+        kernel: 1,
+        stride: 1,
+        activation: Activation::Identity,
+        standardise: false,
+    };
+    let image = Node { layer: Layer::Image { channels: 3 }, inputs: vec![] };
+    let network = Network::new(vec![image, Node { layer: conv, inputs: vec![0] }]).unwrap();
+    let mut parameters = Parameters::zeros(&network);
+    for (name, _, values) in parameters.iter_mut() {
+        let weights: &[f32] = if name.ends_with("weight") { &[0.25, -2.0, 0.5] } else { &[0.125] };
+        values.copy_from_slice(weights);
+    }
+    let energy = Learned::new(network, parameters, None);
+    let pictures = pictures(2);
+    for (found, picture) in energy.evaluate(&Batch::of(&pictures)).iter().zip(&pictures) {
+        for (gradient, (pixel, local)) in
+            found.gradient.chunks_exact(3).zip(picture.pixels.chunks_exact(3).zip(&found.local.values))
+        {
+            assert_eq!(gradient, [0.25, -2.0, 0.5]);
+            assert!((local - (0.25 * pixel[0] - 2.0 * pixel[1] + 0.5 * pixel[2] + 0.125)).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn a_tilted_energy_is_the_sum_of_its_parts() {
+    let pictures = pictures(8);
+    let all: Vec<&Image> = pictures.iter().collect();
+    let gaussian = FeatureBank::new(&all, 1, &GaussianConfig::default()).unwrap().fit(None).unwrap();
+    let reference = Reference { gaussian, offset: 3.0, scale: 0.5 };
+    let network = NetworkConfig { width: 4, ..Default::default() }.network(3, false).unwrap();
+    let parameters = Parameters::initialise_with(&network, 1, LastLayer::Random);
+    let learned = Learned::new(network, parameters, None);
+    let batch = Batch::of(&pictures[..1]);
+    let parts = [EnergyModel::Reference(reference.clone()), EnergyModel::Learned(learned.clone())]
+        .map(|energy| energy.evaluate(&batch).remove(0));
+    let sum = EnergyModel::Tilted(reference, learned).evaluate(&batch).remove(0);
+    for i in 0..sum.local.values.len() {
+        assert_eq!(sum.local.values[i], parts[0].local.values[i] + parts[1].local.values[i]);
+    }
+    for i in 0..sum.gradient.len() {
+        assert_eq!(sum.gradient[i], parts[0].gradient[i] + parts[1].gradient[i]);
+    }
+}
+
+#[test]
+fn a_damaged_file_is_refused_wherever_the_damage_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gsm");
+    artifact::save(&trained(&config(MethodName::Cd)), &path).unwrap();
+    let sound = std::fs::read(&path).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..300 {
+        let mut damaged = sound.clone();
+        let at = rng.random_range(0..damaged.len());
+        damaged[at] ^= 1 << rng.random_range(0..8);
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(artifact::load(&path).is_err(), "bit flip at byte {at} went unnoticed");
+        std::fs::write(&path, &sound[..at]).unwrap();
+        assert!(matches!(artifact::load(&path), Err(ArtifactError::Format { .. })), "cut at byte {at}");
+    }
+}
