@@ -6,7 +6,7 @@
 //! space, fitted in seconds without a chain (the idea of PaDiM, Defard et al. 2021, without a
 //! pretrained network).
 
-use nalgebra::{Cholesky, DMatrix, DVector, SymmetricEigen};
+use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, SymmetricEigen};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -324,19 +324,16 @@ impl Gaussian {
         let pyramid = Pyramid::new(self.channels);
         let (k, d) = (self.dimensions, pyramid.dimensions());
         let packed = k * (k + 1) / 2;
-        let mut weights = vec![0f32; self.columns * self.rows * d];
-        let mut slope = vec![0f32; k];
-        for ((y, factor), to) in
-            whitened.chunks_exact(k).zip(self.factor.chunks_exact(packed)).zip(weights.chunks_exact_mut(d))
+        let mut slopes = vec![0f32; whitened.len()];
+        for ((y, factor), slope) in
+            whitened.chunks_exact(k).zip(self.factor.chunks_exact(packed)).zip(slopes.chunks_exact_mut(k))
         {
-            slope.fill(0.0);
             for row in 0..k {
                 add_scaled(&mut slope[..=row], &factor[row * (row + 1) / 2..][..=row], y[row]);
             }
-            for (axis, &s) in self.whitening.chunks_exact(d).zip(&slope) {
-                add_scaled(to, axis, s);
-            }
         }
+        let whitening = DMatrixView::from_slice(&self.whitening, d, k);
+        let weights = product(&whitening, &DMatrixView::from_slice(&slopes, k, slopes.len() / k));
         pyramid.backward(picture, self.columns * CELL, self.rows * CELL, &weights)
     }
 }
@@ -394,18 +391,24 @@ fn whitening(sample: &[Vec<f32>], d: usize, k: usize) -> (Vec<f32>, Vec<f32>) {
     (centre.iter().map(|&v| v as f32).collect(), matrix)
 }
 
-/// Every feature vector centred and multiplied by the whitening matrix.
+/// Every feature vector (cells × d) centred and multiplied by the whitening matrix (k × d).
 fn whiten(raw: &[f32], centre: &[f32], whitening: &[f32]) -> Vec<f32> {
     let d = centre.len();
-    let mut deviation = vec![0f32; d];
-    let mut out = Vec::with_capacity(raw.len() / d * (whitening.len() / d));
-    for features in raw.chunks_exact(d) {
-        for ((to, &value), &c) in deviation.iter_mut().zip(features).zip(centre) {
-            *to = value - c;
-        }
-        out.extend(whitening.chunks_exact(d).map(|axis| dot(axis, &deviation)));
+    let k = whitening.len() / d;
+    // Row-major arrays are the transposes of nalgebra's column-major ones: Φ Wᵀ is (W Φᵀ)ᵀ.
+    let transposed = DMatrixView::from_slice(whitening, d, k).transpose();
+    let mut out = product(&transposed.as_view(), &DMatrixView::from_slice(raw, d, raw.len() / d));
+    let of_centre: Vec<f32> = whitening.chunks_exact(d).map(|axis| dot(axis, centre)).collect();
+    for features in out.chunks_exact_mut(k) {
+        features.iter_mut().zip(&of_centre).for_each(|(value, c)| *value -= c);
     }
     out
+}
+
+/// Values of a matrix product, column-major.
+fn product(a: &DMatrixView<f32>, b: &DMatrixView<f32>) -> Vec<f32> {
+    let product: DMatrix<f32> = a * b;
+    product.data.into()
 }
 
 /// A copy of a picture moved by `shift` pixels, in one of four directions by its number; its border

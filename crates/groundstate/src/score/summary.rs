@@ -16,19 +16,19 @@ pub type Scores = BTreeMap<String, f64>;
 pub const SCORE_NAMES: [(&str, &str); 15] = [
     ("energy", "E: mean of the local energies"),
     ("energy_max", "highest stabilised local energy"),
-    ("energy_top", "mean of the highest 1 % of the energy map"),
+    ("energy_top", "mean of the highest 0.5 % of the energy map"),
     ("energy_lse", "log-mean-exp of the local energies"),
     ("energy_z_max", "highest normalised local energy"),
-    ("energy_z_top", "mean of the highest 1 % of the normalised energy map"),
+    ("energy_z_top", "mean of the highest 0.5 % of the normalised energy map"),
     ("gradient_l1", "mean absolute gradient"),
     ("gradient_l2", "root mean square of the gradient"),
     ("gradient_max", "highest value of the gradient map"),
-    ("gradient_top", "mean of the highest 1 % of the gradient map"),
+    ("gradient_top", "mean of the highest 0.5 % of the gradient map"),
     ("gradient_z_mean", "mean of the normalised gradient map"),
     ("gradient_z_max", "highest value of the normalised gradient map"),
-    ("gradient_z_top", "mean of the highest 1 % of the normalised gradient map"),
+    ("gradient_z_top", "mean of the highest 0.5 % of the normalised gradient map"),
     ("fused_z_max", "highest value of the sum of both normalised maps"),
-    ("fused_z_top", "mean of the highest 1 % of the sum of both normalised maps"),
+    ("fused_z_top", "mean of the highest 0.5 % of the sum of both normalised maps"),
 ];
 
 impl Maps {
@@ -66,7 +66,7 @@ fn highest(map: &Map) -> f64 {
     f64::from(map.values.iter().copied().fold(f32::NEG_INFINITY, f32::max))
 }
 
-/// Mean of the highest 1 % of the values, at least one.
+/// Mean of the highest 0.5 % of the values, at least one.
 fn top(map: &Map) -> f64 {
     let count = ((map.values.len() as f64 * TOP_SHARE).round() as usize).clamp(1, map.values.len());
     let mut values = map.values.clone();
@@ -85,9 +85,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn top_is_the_mean_of_the_highest_hundredth() {
-        let map = Map { width: 20, height: 10, values: (0..200).map(|i| ((i * 37) % 200) as f32).collect() };
-        assert_eq!(top(&map), 198.5);
+    fn top_is_the_mean_of_the_highest_two_hundredth() {
+        let map = Map { width: 20, height: 20, values: (0..400).map(|i| ((i * 37) % 400) as f32).collect() };
+        assert_eq!(top(&map), 398.5);
         assert_eq!(top(&Map::filled(2, 2, 3.0)), 3.0);
     }
 

@@ -114,7 +114,7 @@ impl Objective for Cd {
     }
 
     /// Every other picture becomes a fresh chain: noise must not drive the network out of its range.
-    fn disturb(&self, pictures: &mut Batch, rng: &mut ChaCha8Rng) {
+    fn disturb(&mut self, pictures: &mut Batch, rng: &mut ChaCha8Rng) {
         let length = pictures.picture_len();
         let normal = pictures.values.clone();
         for picture in pictures.values.chunks_exact_mut(length).step_by(2) {

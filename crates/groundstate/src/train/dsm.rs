@@ -20,7 +20,8 @@ use crate::model::Batch;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DsmConfig {
-    /// Smallest noise level σ, in units of the pixel range.
+    /// Smallest noise level σ, for pictures whose pixel values spread by 0.25; scaled to the spread of
+    /// the normal pictures.
     pub lowest_noise: f32,
     /// Largest noise level.
     pub highest_noise: f32,
@@ -36,8 +37,13 @@ impl Default for DsmConfig {
     }
 }
 
+/// Spread of pixel values that the noise levels are stated for, about that of natural photographs.
+const USUAL_SPREAD: f32 = 0.25;
+
 pub(super) struct Dsm {
     config: DsmConfig,
+    /// What a noise level of 1 means: dark or flat pictures drown in noise that others need.
+    unit: f32,
 }
 
 impl Dsm {
@@ -62,22 +68,24 @@ impl Dsm {
         if !(energy_weight >= 0.0 && energy_weight.is_finite()) {
             return error("dsm.energy_weight", energy_weight, "zero or a positive number");
         }
-        Ok(Self { config: config.clone() })
+        Ok(Self { config: config.clone(), unit: 1.0 })
     }
 }
 
 impl Objective for Dsm {
     fn noise_level(&self) -> Option<f32> {
-        Some(self.config.reading_noise)
+        Some(self.unit * self.config.reading_noise)
     }
 
     fn starts_at_zero(&self) -> bool {
         true
     }
 
-    fn disturb(&self, pictures: &mut Batch, rng: &mut ChaCha8Rng) {
+    /// Sets the unit of the noise levels, then adds noise.
+    fn disturb(&mut self, pictures: &mut Batch, rng: &mut ChaCha8Rng) {
+        self.unit = (spread(&pictures.values) / USUAL_SPREAD).clamp(0.05, 2.0);
         let noise = standard_normal(pictures.count, pictures.picture_len(), rng);
-        let sigma = self.config.reading_noise;
+        let sigma = self.unit * self.config.reading_noise;
         pictures.values.iter_mut().zip(&noise).for_each(|(x, n)| *x += sigma * n);
     }
 
@@ -89,7 +97,7 @@ impl Objective for Dsm {
         let length = student.picture_len();
         let count = normal.len() / length;
         let (low, high) = (self.config.lowest_noise.ln(), self.config.highest_noise.ln());
-        let sigma: Vec<f32> = (0..count).map(|_| rng.random_range(low..high).exp()).collect();
+        let sigma: Vec<f32> = (0..count).map(|_| self.unit * rng.random_range(low..high).exp()).collect();
         let noise = standard_normal(count, length, rng);
         let mut noisy = normal.to_vec();
         for (i, x) in noisy.iter_mut().enumerate() {
@@ -115,6 +123,13 @@ impl Objective for Dsm {
         student.collect_second_order(&direction, &weights);
         StepReport { loss: loss + f64::from(self.config.energy_weight) * energy, energy_gap: None }
     }
+}
+
+/// Standard deviation of pixel values.
+fn spread(values: &[f32]) -> f32 {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt() as f32
 }
 
 /// `count × length` standard normal values, in parallel, the same for any number of threads.

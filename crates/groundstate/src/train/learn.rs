@@ -145,7 +145,7 @@ pub(super) trait Objective {
 
     /// Makes of some normal pictures what the network will see in training, so that its starting
     /// values can be fitted to that.
-    fn disturb(&self, _pictures: &mut Batch, _rng: &mut ChaCha8Rng) {}
+    fn disturb(&mut self, _pictures: &mut Batch, _rng: &mut ChaCha8Rng) {}
 
     /// Most pictures that go through the network at once, for `batch` normal ones.
     fn pictures_at_once(&self, batch: usize) -> usize;
