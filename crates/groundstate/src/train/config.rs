@@ -186,7 +186,7 @@ impl TrainConfig {
                 learning_rate: 1e-3,
                 betas: (0.9, 0.99),
                 default_score: "gradient_z_max",
-                default_map: MapKind::GradientZ,
+                default_map: MapKind::Gradient,
             },
             MethodName::Cd => Learning {
                 objective: |config| Ok(Box::new(Cd::new(&config.cd)?)),
