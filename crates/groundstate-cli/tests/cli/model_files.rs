@@ -51,7 +51,7 @@ fn half_a_model_and_an_image_are_no_models() {
 fn info_tells_what_a_model_holds() {
     let run = groundstate!("info", FIXTURE.model());
     assert_eq!(run.code, Some(0));
-    for expected in ["gaussian", "64 × 64 px, 3 channels", "at 8 × 8 positions", "10 trained on"] {
+    for expected in ["gaussian", "64 × 64 px, 3 channels", "at 16 × 16 positions", "10 trained on"] {
         assert!(run.text().contains(expected), "{expected} in {}", run.text());
     }
 }
