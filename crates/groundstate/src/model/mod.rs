@@ -1,7 +1,7 @@
 //! Energies: E(x) = Σ e(u, v), a sum of local energies, high where a picture is unlikely.
 //!
 //! p(x) ∝ exp(−E(x)). Three energies implement [`Energy`]: the closed-form reference
-//! ([`Gaussian`]), the learned network  and their sum (the exponential
+//! ([`Gaussian`]), the learned network ([`Learned`]) and their sum ([`EnergyModel`], the exponential
 //! tilting of Xie et al. 2016, *A Theory of Generative ConvNet*).
 
 mod features;
