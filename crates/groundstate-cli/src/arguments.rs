@@ -7,10 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use groundstate::calibrate::check_rate;
 use groundstate::dataset::{Dataset, Folders};
 use groundstate::detector::Detector;
 use groundstate::image::{Colour, Fit};
 use groundstate::train::{MethodName, TrainConfig};
+
+use crate::console::Console;
+use crate::promise;
 
 /// Options of every command.
 #[derive(Args)]
@@ -123,9 +127,68 @@ pub(crate) struct TrainingArguments {
     /// Training configuration in TOML; the options above override it
     #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
     config: Option<PathBuf>,
-    /// Share of normal parts that may be rejected, such as 0.01; kept in the model [default: 0.01]
-    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    /// Share of the normal images that training does not see and that calibrate the model instead, so
+    /// that its rates hold exactly [default: 0, calibrate by cross-fitting]
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    calibration_share: Option<f64>,
+    #[command(flatten)]
+    rates: RateArguments,
+}
+
+/// How many normal parts may be taken for anomalous ones.
+#[derive(Args, Clone, Copy, Default)]
+#[command(next_help_heading = "Rates")]
+pub(crate) struct RateArguments {
+    /// Share of normal parts that may be rejected, such as 0.01 [default: the model's; 0.01 in a new one]
+    #[arg(long, value_name = "RATE")]
     false_reject_rate: Option<f64>,
+    /// Share of normal parts that may show a region [default: the model's; 0.01 in a new one]
+    #[arg(long, value_name = "RATE")]
+    pixel_false_alarm_rate: Option<f64>,
+}
+
+impl RateArguments {
+    /// Fails unless the rates that are stated are shares.
+    fn check(self) -> anyhow::Result<()> {
+        for (name, rate) in
+            [("false-reject", self.false_reject_rate), ("pixel false-alarm", self.pixel_false_alarm_rate)]
+        {
+            if let Some(rate) = rate {
+                check_rate(rate).with_context(|| format!("the {name} rate cannot be used"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same detector with the rates that are stated.
+    pub(crate) fn apply(self, mut detector: Detector) -> anyhow::Result<Detector> {
+        self.check()?;
+        let calibration = detector.calibration;
+        detector.calibration = calibration.with_rates(self.false_reject_rate, self.pixel_false_alarm_rate)?;
+        Ok(detector)
+    }
+
+    /// What to type for the same rates.
+    pub(crate) fn options(self) -> Vec<String> {
+        let of = |name: &str, rate: Option<f64>| rate.map(|rate| format!("{name}={rate}"));
+        [
+            of("--false-reject-rate", self.false_reject_rate),
+            of("--pixel-false-alarm-rate", self.pixel_false_alarm_rate),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Warns where the stated rates are less than the detector's calibration attains.
+    pub(crate) fn warn_of_shortage(self, detector: &Detector, console: &Console) {
+        let [of_image, of_map] = promise::shortages(&detector.calibration);
+        let stated = [
+            of_image.filter(|_| self.false_reject_rate.is_some()),
+            of_map.filter(|_| self.pixel_false_alarm_rate.is_some()),
+        ];
+        stated.into_iter().flatten().for_each(|shortage| console.warn(shortage));
+    }
 }
 
 /// How to train, checked.
@@ -133,8 +196,8 @@ pub(crate) struct TrainingArguments {
 pub(crate) struct Training {
     /// Every setting of the method.
     pub(crate) config: TrainConfig,
-    /// The rate that verdicts keep, where the user states one.
-    pub(crate) false_reject_rate: Option<f64>,
+    /// The rates that thresholds keep, where the user states them.
+    pub(crate) rates: RateArguments,
 }
 
 impl TrainingArguments {
@@ -149,7 +212,8 @@ impl TrainingArguments {
     /// Puts defaults, configuration file and options together, the later the stronger.
     pub(crate) fn resolve(self) -> anyhow::Result<Training> {
         let mut config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
-        let Self { method, seed, budget, size, fit, colour, on_reference, .. } = self;
+        let Self { method, seed, budget, size, fit, colour, on_reference, calibration_share, rates, .. } =
+            self;
         config.method = method.unwrap_or(config.method);
         config.seed = seed.unwrap_or(config.seed);
         config.budget_seconds = budget.map_or(config.budget_seconds, |budget| budget.as_secs_f64());
@@ -157,29 +221,11 @@ impl TrainingArguments {
         config.fit = fit.map_or(config.fit, Fit::from);
         config.colour = colour.map_or(config.colour, Colour::from);
         config.on_reference |= on_reference;
+        config.calibration_share = calibration_share.unwrap_or(config.calibration_share);
         let config = config.check().context("cannot train with these settings")?;
-        if let Some(rate) = self.false_reject_rate {
-            check_rate(rate)?;
-        }
-        Ok(Training { config, false_reject_rate: self.false_reject_rate })
+        rates.check()?;
+        Ok(Training { config, rates })
     }
-}
-
-/// The same detector with the stated false-reject rate, if there is one.
-pub(crate) fn with_rate(mut detector: Detector, rate: Option<f64>) -> anyhow::Result<Detector> {
-    if let Some(rate) = rate {
-        check_rate(rate)?;
-        detector.calibration = detector.calibration.with_false_reject_rate(rate)?;
-    }
-    Ok(detector)
-}
-
-fn check_rate(rate: f64) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        rate > 0.0 && rate < 1.0,
-        "the false-reject rate is {rate}, expected a number between 0 and 1, such as 0.01"
-    );
-    Ok(())
 }
 
 fn read_config(path: &Path) -> anyhow::Result<TrainConfig> {

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     let (data, model) = (output.join("data"), output.join("model.gsm"));
     std::fs::create_dir_all(&output)
         .with_context(|| format!("cannot make the folder {}", output.display()))?;
-    check_target(&model)?;
+    check_target("the model file", &model)?;
     let interrupt = Interrupt::listen(STOP_MESSAGE)?;
     console.say(format_args!("making pictures in {}", data.display()));
     let dataset = write_dataset(&data, &config)?;

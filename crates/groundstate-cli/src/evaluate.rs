@@ -14,7 +14,7 @@ use groundstate::score::MapKind;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::arguments::{DataArguments, Source, with_rate};
+use crate::arguments::{DataArguments, RateArguments, Source};
 use crate::console::Console;
 use crate::outcome::Outcome;
 use crate::pipeline::{Inspected, Pixels, inspect_all};
@@ -41,14 +41,14 @@ pub(crate) struct Arguments {
     /// Measure the energy map and the gradient map besides the default map; takes more memory and time
     #[arg(long)]
     all_maps: bool,
-    /// Flag images so that at most this share of normal parts is rejected [default: the model's]
-    #[arg(long, value_name = "RATE")]
-    false_reject_rate: Option<f64>,
+    #[command(flatten)]
+    rates: RateArguments,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
-    let detector = with_rate(artifact::load(&arguments.model)?, arguments.false_reject_rate)?;
+    let detector = arguments.rates.apply(artifact::load(&arguments.model)?)?;
+    arguments.rates.warn_of_shortage(&detector, console);
     let source = arguments.data.resolve()?;
     let evaluated = evaluate_dataset(&detector, &source, arguments.all_maps, console)?;
     if let Some(path) = &arguments.json {

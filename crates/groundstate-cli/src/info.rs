@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use groundstate::artifact::{self, FORMAT_VERSION};
+use groundstate::calibrate::{Basis, Conformal, PastCalibration};
 use groundstate::detector::Detector;
 use groundstate::model::{Energy, EnergyModel};
 use serde_json::{Value, json};
 
 use crate::outcome::Outcome;
+use crate::promise::{basis, percent};
 
 /// Show what a model file holds
 #[derive(clap::Args)]
@@ -43,13 +45,22 @@ fn as_json(detector: &Detector) -> Value {
         "default_score": detector.default_score,
         "default_map": detector.default_map,
         "calibration": {
-            "count": calibration.count(),
-            "false_reject_rate": calibration.false_reject_rate(),
-            "attainable_rate": calibration.attainable_rate(),
-            "threshold": Some(calibration.threshold()).filter(|threshold| threshold.is_finite()),
+            "basis": calibration.basis,
+            "count": calibration.image.count(),
+            "false_reject_rate": calibration.image.rate(),
+            "attainable_rate": calibration.image.attainable_rate(),
+            "threshold": finite(calibration.image.threshold()),
+            "pixel_false_alarm_rate": calibration.map.rate(),
+            "pixel_attainable_rate": calibration.map.attainable_rate(),
+            "pixel_threshold": finite(calibration.map.threshold()),
+            "past": calibration.past,
         },
         "record": detector.record,
     })
+}
+
+fn finite(threshold: f64) -> Option<f64> {
+    Some(threshold).filter(|threshold| threshold.is_finite())
 }
 
 /// The terms of an energy and their sizes.
@@ -83,10 +94,12 @@ fn as_text(detector: &Detector) -> String {
     line("energy", energy_text(&detector.energy));
     line("default score", detector.default_score.clone());
     line("default map", detector.default_map.name().to_owned());
-    line("pictures", format!("{} trained on, {} calibrated on", record.pictures, record.held_out));
+    line("pictures", format!("{} trained on", record.pictures));
     line("training", training_text(detector));
-    line("false-reject rate", rate_text(detector));
-    line("threshold", format!("flagged above {:.4}", calibration.threshold()));
+    line("calibration", format!("{} pictures, {}", calibration.image.count(), basis(calibration.basis)));
+    line("verdict", threshold_text("flagged", &calibration.image));
+    line("regions", threshold_text("shown", &calibration.map));
+    calibration.past.iter().rev().for_each(|past| line("calibrated before", past_text(past)));
     record.notes.iter().for_each(|note| line("note", note.clone()));
     text
 }
@@ -119,14 +132,29 @@ fn training_text(detector: &Detector) -> String {
     text
 }
 
-fn rate_text(detector: &Detector) -> String {
-    let calibration = &detector.calibration;
-    let (stated, attainable) = (calibration.false_reject_rate(), calibration.attainable_rate());
-    if attainable > stated {
-        return format!(
-            "{stated} stated, {attainable:.4} is the least that {} pictures attain",
-            calibration.count()
-        );
+fn threshold_text(what: &str, calibration: &Conformal) -> String {
+    let (stated, threshold) = (percent(calibration.rate()), calibration.threshold());
+    let text = format!("{what} above {threshold:.4}, for at most {stated} of normal parts");
+    if calibration.shortage().is_none() {
+        return text;
     }
-    stated.to_string()
+    let attainable = percent(calibration.attainable_rate());
+    format!("{text} ({attainable} is the least that {} pictures can promise)", calibration.count())
+}
+
+fn past_text(past: &PastCalibration) -> String {
+    let above =
+        |threshold: Option<f64>| threshold.map_or_else(|| "any".to_owned(), |value| format!("{value:.4}"));
+    format!(
+        "{} pictures, {}; verdict {} ({}), regions {} ({})",
+        past.count,
+        match past.basis {
+            Basis::HeldOut => "held out",
+            Basis::CrossFitted => "cross-fitted",
+        },
+        above(past.threshold),
+        percent(past.false_reject_rate),
+        above(past.pixel_threshold),
+        percent(past.pixel_false_alarm_rate),
+    )
 }

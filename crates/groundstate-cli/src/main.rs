@@ -1,4 +1,4 @@
-//! The `groundstate` command: train, inspect, evaluate, benchmark, demo, info.
+//! The `groundstate` command: train, inspect, calibrate, evaluate, benchmark, demo, info.
 //!
 //! This file is the table of contents. Each command has a file of its own with its arguments as
 //! typed, their resolution and the work; commands share [`train::train_dataset`],
@@ -7,16 +7,19 @@
 
 mod arguments;
 mod benchmark;
+mod calibrate;
 mod console;
 mod demo;
 mod evaluate;
 mod info;
+mod inputs;
 mod inspect;
 mod interrupt;
 mod outcome;
 mod overlay;
 mod pipeline;
 mod progress;
+mod promise;
 mod report;
 mod table;
 mod train;
@@ -42,6 +45,7 @@ struct Cli {
 enum Command {
     Train(train::Arguments),
     Inspect(inspect::Arguments),
+    Calibrate(calibrate::Arguments),
     Evaluate(evaluate::Arguments),
     Benchmark(benchmark::Arguments),
     Demo(demo::Arguments),
@@ -54,6 +58,7 @@ fn main() -> std::process::ExitCode {
     let result = globals.start_threads().and_then(|()| match command {
         Command::Train(arguments) => train::run(arguments, &console),
         Command::Inspect(arguments) => inspect::run(arguments, &console),
+        Command::Calibrate(arguments) => calibrate::run(arguments, &console),
         Command::Evaluate(arguments) => evaluate::run(arguments, &console),
         Command::Benchmark(arguments) => benchmark::run(arguments, &globals, &console),
         Command::Demo(arguments) => demo::run(arguments, &console),

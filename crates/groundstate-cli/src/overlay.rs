@@ -4,7 +4,8 @@
 //! the model knows of normal parts, never from the image at hand.
 
 use groundstate::detector::Detector;
-use groundstate::image::{Image, Map, overlay};
+use groundstate::image::{Image, Map, outline, overlay};
+use groundstate::regions::Segmentation;
 use groundstate::score::{MapKind, MapStatistics};
 
 /// Spreads above the mean of normal parts where heat begins to show.
@@ -12,9 +13,25 @@ const COOL: f32 = 1.5;
 /// Spreads above the mean of normal parts where heat is strongest.
 const HOT: f32 = 7.0;
 
+/// Colour of the line around a region: bright, none of the heat's, and not that of a ground truth.
+const OUTLINE: [f32; 3] = [0.2, 0.9, 1.0];
+/// Edge in pixels for which that line is one pixel wide.
+const PIXELS_A_LINE: usize = 400;
+
 /// The default map drawn over its image.
 pub(crate) fn draw(detector: &Detector, image: &Image, map: &Map) -> Image {
     overlay(image, map, range(detector))
+}
+
+/// The default map drawn over its image, with a line around every region.
+pub(crate) fn draw_with_regions(
+    detector: &Detector,
+    image: &Image,
+    map: &Map,
+    segmentation: &Segmentation,
+) -> Image {
+    let thickness = (image.width.max(image.height) / PIXELS_A_LINE).max(1);
+    outline(&draw(detector, image, map), &segmentation.mask, OUTLINE, thickness)
 }
 
 /// The values of the default map that heat runs from and to.

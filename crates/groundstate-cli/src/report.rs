@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use groundstate::detector::Detector;
 use groundstate::evaluate::Judged;
-use groundstate::image::{Image, Mask, jpeg_bytes, read};
+use groundstate::image::{Image, Mask, jpeg_bytes, outline, read};
 use groundstate::report::{Card, DEFAULT_CARDS, Meta, Picture, TrainingPoint, choose, write};
 use rayon::prelude::*;
 
 use crate::arguments::Source;
 use crate::evaluate::{Evaluated, write_json};
 use crate::overlay;
+use crate::promise::{self, percent};
 
 /// Longer edge of a picture on the page.
 const PICTURE_PX: usize = 256;
@@ -41,21 +42,19 @@ pub(crate) fn write_report(
 }
 
 fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
-    let (record, calibration) = (&detector.record, &detector.calibration);
+    let (record, calibration) = (&detector.record, &detector.calibration.image);
     let size = detector.preprocessing.size;
     let fact = |what: &str, value: String| (what.to_owned(), value);
     let mut facts = vec![
         fact("Method", record.method.clone()),
         fact("Input", format!("{size} × {size} px, {} channels", detector.preprocessing.channels())),
         fact("Seed", record.config["seed"].to_string()),
-        fact("Pictures", format!("{} to train, {} to calibrate", record.pictures, record.held_out)),
-        fact("False-reject rate", format!("{} stated", calibration.false_reject_rate())),
+        fact("Pictures", format!("{} to train, {} to calibrate", record.pictures, calibration.count())),
+        fact("False-reject rate", format!("{} stated", percent(calibration.rate()))),
+        fact("Calibration", promise::basis(detector.calibration.basis).to_owned()),
     ];
-    if calibration.attainable_rate() > calibration.false_reject_rate() {
-        let attainable =
-            format!("{:.4} with {} pictures", calibration.attainable_rate(), calibration.count());
-        facts.push(fact("Attainable rate", attainable));
-    }
+    let [shortage, _] = promise::shortages(&detector.calibration);
+    facts.extend(shortage.map(|shortage| fact("Attainable rate", shortage)));
     facts.extend(record.notes.iter().map(|note| fact("Note", note.clone())));
     let point = |point: &groundstate::detector::CurvePoint| TrainingPoint {
         seconds: point.seconds,
@@ -79,7 +78,10 @@ fn card(detector: &Detector, path: &Path, judged: &Judged) -> Result<Card> {
     let image = read(path)?.thumbnail(PICTURE_PX);
     let mut pictures = vec![picture("image", &image)?];
     if let Some(mask) = &judged.mask {
-        pictures.push(picture("ground truth", &outlined(&image, mask))?);
+        pictures.push(picture(
+            "ground truth",
+            &outline(&image, &reduce(mask, image.width, image.height), OUTLINE, 1),
+        )?);
     }
     pictures.push(picture("anomaly map", &overlay::draw(detector, &image, &judged.map))?);
     Ok(Card { name: judged.name.clone(), pictures })
@@ -89,31 +91,13 @@ fn picture(label: &str, image: &Image) -> Result<Picture> {
     Ok(Picture { label: label.to_owned(), bytes: jpeg_bytes(image, JPEG_QUALITY)? })
 }
 
-/// The image in colour with a line around every defect.
-fn outlined(image: &Image, mask: &Mask) -> Image {
-    let (width, height) = (image.width, image.height);
-    let defective = reduce(mask, width, height);
-    let near = |x: usize, y: usize| {
-        let columns = x.saturating_sub(1)..=(x + 1).min(width - 1);
-        (y.saturating_sub(1)..=(y + 1).min(height - 1))
-            .any(|y| columns.clone().any(|x| defective[y * width + x]))
-    };
-    let mut pixels = Vec::with_capacity(width * height * 3);
-    for (at, pixel) in image.pixels.chunks_exact(image.channels).enumerate() {
-        let own = if let [r, g, b] = *pixel { [r, g, b] } else { [pixel[0]; 3] };
-        let is_line = !defective[at] && near(at % width, at / width);
-        pixels.extend(if is_line { OUTLINE } else { own });
-    }
-    Image { width, height, channels: 3, pixels }
-}
-
 /// The mask on a coarser grid, where a pixel is defective if any of those it covers is: the smallest
 /// defect stays visible.
-fn reduce(mask: &Mask, width: usize, height: usize) -> Vec<bool> {
-    let mut reduced = vec![false; width * height];
+fn reduce(mask: &Mask, width: usize, height: usize) -> Mask {
+    let mut reduced = Mask::empty(width, height);
     for (at, _) in mask.defective.iter().enumerate().filter(|(_, defective)| **defective) {
         let (x, y) = (at % mask.width, at / mask.width);
-        reduced[y * height / mask.height * width + x * width / mask.width] = true;
+        reduced.defective[y * height / mask.height * width + x * width / mask.width] = true;
     }
     reduced
 }
@@ -123,13 +107,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_defective_pixel_is_ringed_and_stays_visible() {
-        let image = Image { width: 5, height: 5, channels: 1, pixels: vec![0.5; 25] };
-        let mut mask = Mask { width: 50, height: 50, defective: vec![false; 2500] };
+    fn a_single_defective_pixel_survives_reduction() {
+        let mut mask = Mask::empty(50, 50);
         mask.defective[25 * 50 + 25] = true;
-        let drawn = outlined(&image, &mask);
-        let is_line: Vec<bool> = drawn.pixels.chunks_exact(3).map(|pixel| pixel == OUTLINE).collect();
-        assert_eq!(is_line.iter().filter(|line| **line).count(), 8);
-        assert!(!is_line[12], "the defect itself is not painted over");
+        let reduced = reduce(&mask, 5, 5);
+        assert_eq!(reduced.defective.iter().position(|&defective| defective), Some(12));
+        assert_eq!(reduced.area(), 1.0 / 25.0);
     }
 }

@@ -12,11 +12,12 @@ use groundstate::detector::Detector;
 use groundstate::image::Preprocessing;
 use groundstate::train::{Control, TrainError, train};
 
-use crate::arguments::{DataArguments, Source, Training, TrainingArguments, with_rate};
+use crate::arguments::{DataArguments, Source, Training, TrainingArguments};
 use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::progress::{self, TrainingProgress};
+use crate::promise;
 
 /// Images that are read between two looks at Ctrl-C.
 const READING_CHUNK: usize = 32;
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let training = arguments.training.resolve()?;
-    check_target(&arguments.output)?;
+    check_target("the model file", &arguments.output)?;
     let source = arguments.data.resolve()?;
     let interrupt = Interrupt::listen(STOP_MESSAGE)?;
     let trained = train_dataset(&source, &training, &interrupt, console)?;
@@ -61,10 +62,13 @@ pub(crate) struct TrainedModel {
 impl TrainedModel {
     /// One line on what was trained.
     pub(crate) fn summary(&self) -> String {
-        let record = &self.detector.record;
+        let (record, calibration) = (&self.detector.record, &self.detector.calibration);
         let mut line = format!(
             "{}, trained on {} pictures, calibrated on {}, in {:.1} s",
-            record.method, record.pictures, record.held_out, record.seconds
+            record.method,
+            record.pictures,
+            calibration.image.count(),
+            record.seconds
         );
         if self.left_out > 0 {
             line += &format!("; {} unreadable images left out", self.left_out);
@@ -106,12 +110,15 @@ pub(crate) fn train_dataset(
         detector.record.notes.push(format!("{left_out} unreadable images were left out"));
     }
     detector.record.notes.iter().for_each(|note| console.note(note));
-    Ok(TrainedModel { detector: with_rate(detector, training.false_reject_rate)?, left_out })
+    let detector = training.rates.apply(detector)?;
+    let shortages = promise::shortages(&detector.calibration);
+    shortages.into_iter().flatten().for_each(|shortage| console.note(shortage));
+    Ok(TrainedModel { detector, left_out })
 }
 
-/// Fails before the training, not after it, if the model could not be written to `path`.
-pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
-    let cannot = || format!("cannot write the model file {}", path.display());
+/// Fails before the work, not after it, if `what` could not be written to `path`.
+pub(crate) fn check_target(what: &str, path: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {what} {}", path.display());
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => anyhow::bail!("{}: it is a folder", cannot()),
         // The file is replaced by renaming, which must not happen to a device.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::Calibration;
 use crate::image::{Image, Map, Preprocessing};
 use crate::model::{Batch, Energy, EnergyModel, Evaluated};
+use crate::regions::Segmentation;
 use crate::score::{MapKind, Maps, Normaliser, Scores};
 
 /// A trained, normalised and calibrated energy-based model.
@@ -23,7 +24,7 @@ pub struct Detector {
     pub default_score: String,
     /// The map that localizes.
     pub default_map: MapKind,
-    /// Held-out normal scores and the false-reject rate.
+    /// Scores and map peaks of normal pictures, and the rates that both thresholds keep.
     pub calibration: Calibration,
     /// How the model came to be.
     pub record: TrainingRecord,
@@ -39,7 +40,7 @@ pub struct TrainingRecord {
     pub config: serde_json::Value,
     /// Normal pictures that the energy was trained on.
     pub pictures: usize,
-    /// Normal pictures that statistics and calibration come from.
+    /// Normal pictures that statistics come from, and the calibration unless some were set apart for it.
     pub held_out: usize,
     /// Wall time of training, reading the pictures included, in seconds.
     pub seconds: f64,
@@ -104,8 +105,8 @@ impl Detector {
         let score = scores[&self.default_score];
         Inspection {
             score,
-            p_value: self.calibration.p_value(score),
-            flagged: self.calibration.flags(score),
+            p_value: self.calibration.image.p_value(score),
+            flagged: self.calibration.image.flags(score),
             scores,
             maps,
         }
@@ -115,5 +116,29 @@ impl Detector {
     pub fn map(&self, inspection: &Inspection, kind: MapKind, width: usize, height: usize) -> Map {
         let size = self.preprocessing.size;
         self.preprocessing.restore(&inspection.maps.at_resolution(kind, size, size), width, height)
+    }
+
+    /// What of the inspected picture of `width` × `height` pixels is not normal: the default map above
+    /// its threshold, without regions of fewer than `min_area_px` pixels.
+    pub fn segment(
+        &self,
+        inspection: &Inspection,
+        width: usize,
+        height: usize,
+        min_area_px: usize,
+    ) -> Segmentation {
+        let threshold = self.calibration.map.threshold();
+        // Normal pictures, which are most, are spared the map at their own resolution.
+        if self.peak(inspection) <= threshold {
+            return Segmentation::empty(width, height);
+        }
+        let map = self.map(inspection, self.default_map, width, height);
+        Segmentation::new(&map, threshold, min_area_px)
+    }
+
+    /// The highest value of the default map at the resolution that the energy sees: what the threshold
+    /// of regions is calibrated on.
+    pub fn peak(&self, inspection: &Inspection) -> f64 {
+        inspection.maps.peak(self.default_map, self.preprocessing.size, self.preprocessing.size)
     }
 }

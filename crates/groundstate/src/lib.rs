@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod image;
 pub mod metrics;
 pub mod model;
+pub mod regions;
 pub mod report;
 pub mod sampler;
 pub mod score;

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use groundstate::artifact::{self, ArtifactError};
+use groundstate::calibrate::Basis;
 use groundstate::detector::Detector;
 use groundstate::image::Image;
 use groundstate::model::{Batch, Energy, EnergyModel, Learned, NetworkConfig, Reference};
 use groundstate::model::{FeatureBank, GaussianConfig};
+use groundstate::regions::Bounds;
 use groundstate::score::SCORE_NAMES;
 use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, TrainError, train};
 use groundstate_nn::{Activation, LastLayer, Layer, Network, Node, Parameters};
@@ -74,6 +76,49 @@ fn stated_steps_and_seed_give_the_same_energy() {
         let scores = |seed| trained(&TrainConfig { seed, ..config(method) }).inspect(picture).scores;
         assert_eq!(scores(3), scores(3), "{method}");
         assert_ne!(scores(3), scores(4), "{method}");
+    }
+}
+
+#[test]
+fn pictures_set_apart_calibrate_and_nothing_else() {
+    let apart = TrainConfig { calibration_share: 0.5, ..config(MethodName::Gaussian) };
+    let detector = trained(&apart);
+    let calibration = &detector.calibration;
+    assert_eq!((detector.record.pictures, calibration.image.count()), (6, 6));
+    assert_eq!((calibration.basis, calibration.past.len()), (Basis::HeldOut, 0));
+    // Six of the twelve pictures have just the scores and peaks that the calibration holds.
+    let inspections: Vec<_> = pictures(12).iter().map(|picture| detector.inspect(picture)).collect();
+    let held = |values: &[f64], of: &f64| values.contains(of);
+    let scores = inspections.iter().filter(|i| held(calibration.image.scores(), &i.score)).count();
+    let peaks = inspections.iter().filter(|i| held(calibration.map.scores(), &detector.peak(i))).count();
+    assert_eq!((scores, peaks), (6, 6));
+    for share in [-0.1, 0.95, f64::NAN] {
+        let config = TrainConfig { calibration_share: share, ..config(MethodName::Gaussian) };
+        assert!(config.check().unwrap_err().to_string().starts_with("calibration_share is"));
+    }
+}
+
+#[test]
+fn a_region_is_shown_exactly_where_the_map_exceeds_its_threshold() {
+    let detector = trained(&TrainConfig { calibration_share: 0.5, ..config(MethodName::Gaussian) });
+    let mut odd = pictures(1).remove(0);
+    for at in (0..8).flat_map(|y| (0..8).map(move |x| (y + 12) * EDGE + x + 4)) {
+        odd.pixels[at * 3..at * 3 + 3].fill(1.0);
+    }
+    let inspection = detector.inspect(&odd);
+    let found = detector.segment(&inspection, 64, 64, 1);
+    let map = detector.map(&inspection, detector.default_map, 64, 64);
+    let threshold = detector.calibration.map.threshold();
+    for (value, defective) in map.values.iter().zip(&found.mask.defective) {
+        assert_eq!(f64::from(*value) > threshold, *defective);
+    }
+    let Bounds { left, top, width, height } = found.regions[0].bounds;
+    assert!(left < 16 && left + width > 16 && top < 32 && top + height > 32, "{:?}", found.regions);
+    assert!(found.regions[0].peak <= detector.peak(&inspection) as f32);
+    for normal in pictures(12) {
+        let inspection = detector.inspect(&normal);
+        let has_region = !detector.segment(&inspection, 64, 64, 1).regions.is_empty();
+        assert!(!has_region || detector.peak(&inspection) > threshold);
     }
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use groundstate::dataset::categories;
 use groundstate::evaluate::Evaluation;
 
-use crate::arguments::{Globals, Training, TrainingArguments};
+use crate::arguments::{Globals, RateArguments, Training, TrainingArguments};
 use crate::console::Console;
 use crate::evaluate::write_json;
 use crate::interrupt::Interrupt;
@@ -97,7 +97,7 @@ struct Workplace {
     /// Models and configuration, removed at the end.
     temporary: tempfile::TempDir,
     options: Vec<std::ffi::OsString>,
-    false_reject_rate: Option<f64>,
+    rates: RateArguments,
     models: Option<PathBuf>,
     report: Option<PathBuf>,
     all_maps: bool,
@@ -128,8 +128,7 @@ impl Workplace {
             options.extend(["--threads".into(), threads.to_string().into()]);
         }
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let false_reject_rate = training.false_reject_rate;
-        Ok(Self { program, temporary, options, false_reject_rate, models, report, all_maps })
+        Ok(Self { program, temporary, options, rates: training.rates, models, report, all_maps })
     }
 
     /// Trains and evaluates on one category.
@@ -140,9 +139,7 @@ impl Workplace {
         let mut train = self.command("train");
         train.arg(category).arg("--output").arg(&model);
         train.arg("--config").arg(temporary.join("config.toml"));
-        if let Some(rate) = self.false_reject_rate {
-            train.arg("--false-reject-rate").arg(rate.to_string());
-        }
+        train.args(self.rates.options());
         finish(train, "training")?;
         let mut evaluate = self.command("evaluate");
         evaluate.arg(&model).arg(category).arg("--json").arg(&json);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::inputs::Input;
+use crate::inputs::Input;
 
 /// Files for overlays: `NAME_map.png`, below the same sub-folders as the images; where two images
 /// would share one, the later gets `NAME_map_2.png`, and so on.

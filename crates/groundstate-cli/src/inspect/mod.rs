@@ -1,27 +1,31 @@
 //! `groundstate inspect`: score, p-value, verdict and heat map of each image.
 
-mod inputs;
 mod map_files;
 mod output;
+mod region_table;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use groundstate::artifact;
 use groundstate::detector::Detector;
-use groundstate::image::{read, write_png};
+use groundstate::image::write_png;
 use rayon::prelude::*;
 
-use crate::arguments::with_rate;
+use crate::arguments::RateArguments;
 use crate::console::Console;
+use crate::inputs::{self, Input};
 use crate::outcome::Outcome;
 use crate::overlay;
 use crate::pipeline::{Inspected, Pixels, inspect_all};
-use inputs::Input;
 use map_files::MapFiles;
 use output::{Finding, Format, Output};
+use region_table::RegionTable;
 
-/// Inspect images: score, p-value, verdict and heat map of each
+/// Inspect images: score, p-value, verdict, regions and heat map of each
+///
+/// Regions are where the map is above its own threshold, which at most a stated share of normal parts
+/// exceeds anywhere. They are measured in pixels of the image.
 ///
 /// Results are printed in the order given. A file that cannot be read is reported and the rest goes
 /// on: as a line on stderr, with --json as an object with "error", with --csv in the column "error".
@@ -33,18 +37,23 @@ pub(crate) struct Arguments {
     /// Images, folders (searched with their sub-folders) and patterns such as 'parts/*.png'
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// Write each image with its heat map drawn over it into this folder, as PNG
+    /// Write each image with its heat map and the outlines of its regions into this folder, as PNG
     #[arg(long, value_name = "DIR")]
     maps: Option<PathBuf>,
+    /// Write the regions of all images into this file, as CSV with one row a region
+    #[arg(long, value_name = "FILE")]
+    regions: Option<PathBuf>,
+    /// Leave regions of fewer pixels out
+    #[arg(long, value_name = "PIXELS", default_value_t = 1)]
+    min_region_area: usize,
     /// Print one JSON object a line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
     /// Print CSV with a header
     #[arg(long)]
     csv: bool,
-    /// Flag images so that at most this share of normal parts is rejected [default: the model's]
-    #[arg(long, value_name = "RATE")]
-    false_reject_rate: Option<f64>,
+    #[command(flatten)]
+    rates: RateArguments,
     /// Exit with code 3 if an image is flagged
     #[arg(long)]
     fail_on_anomaly: bool,
@@ -52,7 +61,8 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
-    let detector = with_rate(artifact::load(&arguments.model)?, arguments.false_reject_rate)?;
+    let detector = arguments.rates.apply(artifact::load(&arguments.model)?)?;
+    arguments.rates.warn_of_shortage(&detector, console);
     let inputs = inputs::expand(&arguments.paths, console);
     let map_files = arguments.maps.as_deref().map(|folder| MapFiles::create(folder, &inputs)).transpose()?;
     let format = match (arguments.json, arguments.csv) {
@@ -62,23 +72,32 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     };
     let mut output = Output::start(format, *console)?;
     let pixels = if map_files.is_some() { Pixels::Keep } else { Pixels::Drop };
+    let min_area_px = arguments.min_region_area;
+    let mut region_table = arguments.regions.map(RegionTable::start).transpose()?;
     let (mut failed, mut flagged) = (false, false);
-    let read = |input: &Input| match &input.problem {
-        Some(problem) => Err(anyhow::anyhow!("{problem}")),
-        None => Ok(read(&input.path)?),
-    };
-    inspect_all(&detector, &inputs, read, pixels, |group| {
+    inspect_all(&detector, &inputs, Input::read, pixels, |group| {
         let findings: Vec<Finding> = group
             .into_par_iter()
-            .map(|(input, inspected)| finding(&detector, input, inspected, map_files.as_ref()))
+            .map(|(input, inspected)| Finding {
+                path: &input.path,
+                result: inspected.and_then(|inspected| {
+                    finish(&detector, input, inspected, min_area_px, map_files.as_ref())
+                }),
+            })
             .collect();
         for finding in &findings {
             failed |= finding.result.is_err();
             flagged |= finding.result.as_ref().is_ok_and(|result| result.inspection.flagged);
             output.write(finding)?;
+            if let Some(table) = &mut region_table {
+                table.add(finding)?;
+            }
         }
         output.flush()
     })?;
+    if let Some(table) = region_table {
+        table.finish()?;
+    }
     Ok(match (flagged && arguments.fail_on_anomaly, failed) {
         (true, _) => Outcome::Anomalous,
         (false, true) => Outcome::Partial,
@@ -86,26 +105,24 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     })
 }
 
-/// Draws the map, if wanted, and keeps what is printed.
-fn finding<'a>(
+/// Finds the regions, draws the map, if wanted, and keeps what is printed.
+fn finish(
     detector: &Detector,
-    input: &'a Input,
-    inspected: Result<Inspected>,
+    input: &Input,
+    inspected: Inspected,
+    min_area_px: usize,
     map_files: Option<&MapFiles>,
-) -> Finding<'a> {
-    let finished = inspected.and_then(|inspected| {
-        let map = match (map_files, &inspected.image) {
-            (Some(files), Some(image)) => {
-                let Inspected { inspection, width, height, .. } = &inspected;
-                let map = detector.map(inspection, detector.default_map, *width, *height);
-                let path = files.path_of(input);
-                write_png(&path, &overlay::draw(detector, image, &map))?;
-                Some(path)
-            }
-            _ => None,
-        };
-        let Inspected { width, height, inspection, .. } = inspected;
-        Ok(output::Result { width, height, inspection, map })
-    });
-    Finding { path: &input.path, result: finished }
+) -> Result<output::Result> {
+    let Inspected { image, width, height, inspection } = inspected;
+    let segmentation = detector.segment(&inspection, width, height, min_area_px);
+    let map = match (map_files, &image) {
+        (Some(files), Some(image)) => {
+            let map = detector.map(&inspection, detector.default_map, width, height);
+            let path = files.path_of(input);
+            write_png(&path, &overlay::draw_with_regions(detector, image, &map, &segmentation))?;
+            Some(path)
+        }
+        _ => None,
+    };
+    Ok(output::Result { width, height, inspection, regions: segmentation.regions, map })
 }

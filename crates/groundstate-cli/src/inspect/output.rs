@@ -8,11 +8,14 @@ use std::io::{StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use groundstate::detector::Inspection;
+use groundstate::regions::Region;
 use groundstate::score::Scores;
 use serde::Serialize;
 
 use crate::console::Console;
 use crate::outcome::one_line;
+
+const CSV_HEADER: [&str; 8] = ["path", "score", "p_value", "flagged", "regions", "area_px", "map", "error"];
 
 /// How results are printed.
 #[derive(Clone, Copy)]
@@ -33,6 +36,8 @@ pub(super) struct Result {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) inspection: Inspection,
+    /// What is above the threshold of the map, highest peak first.
+    pub(super) regions: Vec<Region>,
     /// The overlay, where one was written.
     pub(super) map: Option<PathBuf>,
 }
@@ -53,7 +58,7 @@ impl Output {
             Format::Json => Self::Json(out),
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(["path", "score", "p_value", "flagged", "map", "error"]).map_err(io)?;
+                writer.write_record(CSV_HEADER).map_err(io)?;
                 Self::Csv(Box::new(writer))
             }
         })
@@ -80,15 +85,26 @@ impl Output {
 
 fn write_text(out: &mut impl Write, console: &Console, finding: &Finding) -> anyhow::Result<()> {
     match &finding.result {
-        Ok(Result { inspection, .. }) => {
+        Ok(Result { inspection, regions, .. }) => {
             let verdict = if inspection.flagged { "anomalous" } else { "normal" };
             write!(out, "{verdict:<9}  score {:>9.4}  p {:.4}  ", inspection.score, inspection.p_value)?;
             out.write_all(bytes(finding.path))?;
             writeln!(out)?;
+            regions.iter().try_for_each(|region| write_region(out, region))?;
         }
         Err(error) => console.error(error),
     }
     Ok(())
+}
+
+/// An indented line below that of the image.
+fn write_region(out: &mut impl Write, region: &Region) -> std::io::Result<()> {
+    let Region { area_px, bounds, centroid, peak, peak_at } = region;
+    writeln!(
+        out,
+        "  region  {area_px} px in {} × {} at ({}, {}), centre ({:.1}, {:.1}), peak {peak:.4} at ({}, {})",
+        bounds.width, bounds.height, bounds.left, bounds.top, centroid.x, centroid.y, peak_at.x, peak_at.y
+    )
 }
 
 /// A line of JSON; docs/json.md lists the keys.
@@ -102,6 +118,7 @@ enum Line<'a> {
         flagged: bool,
         width: usize,
         height: usize,
+        regions: &'a [Region],
         map: Option<Cow<'a, str>>,
         scores: &'a Scores,
     },
@@ -115,7 +132,8 @@ impl<'a> Line<'a> {
     fn of(finding: &'a Finding) -> Self {
         let path = finding.path.to_string_lossy();
         match &finding.result {
-            Ok(Result { width, height, inspection, map }) => Self::Inspected {
+            Ok(Result { width, height, inspection, regions, map }) => Self::Inspected {
+                regions,
                 path,
                 score: inspection.score,
                 p_value: inspection.p_value,
@@ -139,15 +157,18 @@ fn write_csv(writer: &mut csv::Writer<StdoutLock<'static>>, finding: &Finding) -
     let mut record = csv::ByteRecord::new();
     record.push_field(bytes(finding.path));
     match &finding.result {
-        Ok(Result { inspection, map, .. }) => {
+        Ok(Result { inspection, regions, map, .. }) => {
+            let area_px: usize = regions.iter().map(|region| region.area_px).sum();
             record.push_field(inspection.score.to_string().as_bytes());
             record.push_field(inspection.p_value.to_string().as_bytes());
             record.push_field(inspection.flagged.to_string().as_bytes());
+            record.push_field(regions.len().to_string().as_bytes());
+            record.push_field(area_px.to_string().as_bytes());
             record.push_field(map.as_deref().map_or(b"", bytes));
             record.push_field(b"");
         }
         Err(error) => {
-            (0..4).for_each(|_| record.push_field(b""));
+            (0..CSV_HEADER.len() - 2).for_each(|_| record.push_field(b""));
             record.push_field(one_line(error).as_bytes());
         }
     }
@@ -155,13 +176,13 @@ fn write_csv(writer: &mut csv::Writer<StdoutLock<'static>>, finding: &Finding) -
 }
 
 /// The error below that of the CSV library, so that a closed pipe is seen as one.
-fn io(error: csv::Error) -> anyhow::Error {
+pub(super) fn io(error: csv::Error) -> anyhow::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error.into(),
         other => anyhow::anyhow!("cannot write CSV: {other:?}"),
     }
 }
 
-fn bytes(path: &Path) -> &[u8] {
+pub(super) fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_encoded_bytes()
 }

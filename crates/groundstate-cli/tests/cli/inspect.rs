@@ -80,7 +80,7 @@ fn images_of_other_sizes_get_maps_of_their_own_size() {
     assert_eq!((drawn.width, drawn.height, drawn.channels), (150, 90, 3));
     assert_eq!(names_in(&maps.join("good")).len(), 4);
     let text = run.text();
-    assert_eq!(text.lines().next(), Some("path,score,p_value,flagged,map,error"));
+    assert_eq!(text.lines().next(), Some("path,score,p_value,flagged,regions,area_px,map,error"));
     assert!(text.lines().nth(1).unwrap().ends_with("large_map.png,"), "{text}");
 }
 
@@ -130,4 +130,58 @@ fn a_reader_that_leaves_early_is_no_error() {
         assert_eq!(child.wait().unwrap().code(), Some(0));
         assert_eq!(stderr, "");
     }
+}
+
+/// A part with a bright square of `edge` pixels in its middle.
+fn write_part_with_square(path: &std::path::Path, edge: usize) {
+    let mut image = groundstate::image::read(&FIXTURE.good_part()).unwrap();
+    let (width, channels) = (image.width, image.channels);
+    let inside = |at: usize| (32 - edge / 2..32 + edge / 2).contains(&at);
+    for (at, pixel) in image.pixels.chunks_exact_mut(channels).enumerate() {
+        if inside(at % width) && inside(at / width) {
+            pixel.fill(if at % 2 == 0 { 1.0 } else { 0.0 });
+        }
+    }
+    groundstate::image::write_png(path, &image).unwrap();
+}
+
+#[test]
+fn a_defect_becomes_a_region_in_every_format_and_an_outline_in_the_overlay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (odd, maps) = (folder.path().join("odd.png"), folder.path().join("maps"));
+    let table = folder.path().join("regions.csv");
+    write_part_with_square(&odd, 12);
+    let run = groundstate!(
+        "inspect",
+        FIXTURE.model(),
+        odd,
+        FIXTURE.good_part(),
+        "--json",
+        "--maps",
+        maps,
+        "--regions",
+        table
+    );
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let lines = json_lines(&run);
+    let regions = lines[0]["regions"].as_array().unwrap();
+    let region = &regions[0];
+    for axis in ["x", "y"] {
+        assert!((20.0..44.0).contains(&region["centroid"][axis].as_f64().unwrap()), "{region}");
+        assert!((20..44).contains(&region["peak_at"][axis].as_u64().unwrap()), "{region}");
+    }
+    assert!(region["area_px"].as_u64().unwrap() > 20, "{region}");
+    let text = fs::read_to_string(&table).unwrap();
+    assert_eq!(text.lines().count(), 1 + regions.len() + lines[1]["regions"].as_array().unwrap().len());
+    let peak = region["peak"].as_f64().unwrap() as f32;
+    assert!(text.lines().nth(1).unwrap().contains(&peak.to_string()), "{text}");
+
+    let drawn = groundstate::image::read(&maps.join("odd_map.png")).unwrap();
+    let outlined = drawn.pixels.chunks_exact(3).filter(|p| p[2] > 0.99 && p[0] < 0.21).count();
+    assert!(outlined > 10, "{outlined} pixels of outline");
+
+    let run = groundstate!("inspect", FIXTURE.model(), odd);
+    assert!(run.text().lines().nth(1).unwrap().starts_with("  region  "), "{}", run.text());
+    let run = groundstate!("inspect", FIXTURE.model(), odd, "--min-region-area", "5000", "--csv");
+    assert!(run.text().contains(",true,0,0,,"), "{}", run.text());
 }

@@ -1,6 +1,7 @@
 //! Drives the real `groundstate` program on small made-up data.
 
 mod benchmark;
+mod calibrate;
 mod demo;
 mod evaluate;
 mod help;

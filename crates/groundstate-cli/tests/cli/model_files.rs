@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use groundstate::artifact::FORMAT_VERSION;
 use tempfile::TempDir;
 
 use crate::groundstate;
@@ -18,16 +19,23 @@ fn inspect_with(change: impl FnOnce(&mut Vec<u8>)) -> Run {
     groundstate!("inspect", model, FIXTURE.good_part())
 }
 
-#[test]
-fn the_model_of_a_newer_version_is_refused_with_advice() {
-    let run = inspect_with(|bytes| {
-        let field = br#"\"format_version\":1,"#;
+/// Inspects with the fixture's model under another format version of one digit.
+fn inspect_with_version(version: u8) -> Run {
+    inspect_with(|bytes| {
+        let field = format!(r#"\"format_version\":{FORMAT_VERSION},"#).into_bytes();
         let at = bytes.windows(field.len()).position(|window| window == field).expect("the field is there");
-        bytes[at + field.len() - 2] = b'9';
-    });
-    assert_eq!(run.code, Some(2));
-    assert!(run.error().contains("model format 9"), "{}", run.stderr);
-    assert!(run.error().contains("newer groundstate"), "{}", run.stderr);
+        bytes[at + field.len() - 2] = b'0' + version;
+    })
+}
+
+#[test]
+fn the_models_of_other_versions_are_refused_with_advice() {
+    for (version, advice) in [(9, "newer groundstate"), (1, "train it again")] {
+        let run = inspect_with_version(version);
+        assert_eq!(run.code, Some(2));
+        assert!(run.error().contains(&format!("model format {version}")), "{}", run.stderr);
+        assert!(run.error().contains(advice), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use colorgrad::Gradient;
 
-use super::{Image, Map};
+use super::{Image, Map, Mask};
 
 /// How much of the picture the strongest colour covers.
 const MAX_OPACITY: f32 = 0.85;
@@ -28,6 +28,35 @@ pub fn overlay(image: &Image, map: &Map, range: (f32, f32)) -> Image {
         pixels.extend(colour.map(|c| grey + opacity * (c - grey)));
     }
     Image { width: image.width, height: image.height, channels: 3, pixels }
+}
+
+/// The image in colour with a line of `thickness_px` around what `mask` marks, which itself stays
+/// uncovered.
+///
+/// # Panics
+/// If the mask has another size than the image.
+pub fn outline(image: &Image, mask: &Mask, colour: [f32; 3], thickness_px: usize) -> Image {
+    let (width, height) = (image.width, image.height);
+    assert_eq!((mask.width, mask.height), (width, height));
+    let marked = |x: usize, y: usize| mask.defective[y * width + x];
+    let around = |at: usize, reach: usize, edge: usize| at.saturating_sub(reach)..=(at + reach).min(edge - 1);
+    let mut pixels: Vec<f32> = image
+        .pixels
+        .chunks_exact(image.channels)
+        .flat_map(|pixel| if let [r, g, b] = *pixel { [r, g, b] } else { [pixel[0]; 3] })
+        .collect();
+    for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).filter(|&(x, y)| marked(x, y)) {
+        let inner = around(y, 1, height).all(|y| around(x, 1, width).all(|x| marked(x, y)));
+        if inner {
+            continue;
+        }
+        for y in around(y, thickness_px, height) {
+            for x in around(x, thickness_px, width).filter(|&x| !marked(x, y)) {
+                pixels[(y * width + x) * 3..][..3].copy_from_slice(&colour);
+            }
+        }
+    }
+    Image { width, height, channels: 3, pixels }
 }
 
 /// Draws `map` alone in the colours of [`overlay`].
@@ -103,6 +132,19 @@ mod tests {
         for range in [(0.0, 1.0), (1.0, 1.0), (f32::NAN, 1.0), (f32::NEG_INFINITY, f32::INFINITY)] {
             let shown = overlay(&image, &map, range);
             assert!(shown.pixels.iter().all(|v| (0.0..=1.0).contains(v)), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn an_outline_rings_a_pixel_and_leaves_it_visible() {
+        let image = grey(7, 7);
+        let mut mask = Mask::empty(7, 7);
+        mask.defective[3 * 7 + 3] = true;
+        for (thickness, ring) in [(1, 8), (2, 24)] {
+            let drawn = outline(&image, &mask, [0.0, 1.0, 0.0], thickness);
+            let is_line: Vec<bool> = drawn.pixels.chunks_exact(3).map(|p| p == [0.0, 1.0, 0.0]).collect();
+            assert_eq!(is_line.iter().filter(|line| **line).count(), ring);
+            assert!(!is_line[3 * 7 + 3]);
         }
     }
 }

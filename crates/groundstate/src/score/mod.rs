@@ -150,6 +150,12 @@ impl Maps {
         map.gaussian_blur(width as f32 / 64.0)
     }
 
+    /// The highest value of one of the maps at `width` × `height` pixels. No enlargement of that map
+    /// exceeds it.
+    pub fn peak(&self, kind: MapKind, width: usize, height: usize) -> f64 {
+        f64::from(self.at_resolution(kind, width, height).max())
+    }
+
     /// Both normalised maps added, on the finer of their grids.
     pub(crate) fn fused(&self) -> Map {
         let (energy, gradient) = (&self.energy_z, &self.gradient_z);

@@ -88,6 +88,10 @@ pub struct TrainConfig {
     pub fit: Fit,
     /// Colour or grey.
     pub colour: Colour,
+    /// Share of the normal pictures that training does not see and that calibrate the detector, so that
+    /// its rates hold exactly ([`Basis::HeldOut`](crate::calibrate::Basis)); with 0, all are trained on
+    /// and the calibration is cross-fitted.
+    pub calibration_share: f64,
     /// Settings of the closed-form energy.
     pub gaussian: GaussianConfig,
     /// Whether a learned energy is trained on top of the closed-form one (E = E₀ + E_θ).
@@ -113,6 +117,7 @@ impl Default for TrainConfig {
             size: None,
             fit: Fit::default(),
             colour: Colour::default(),
+            calibration_share: 0.0,
             gaussian: GaussianConfig::default(),
             on_reference: false,
             network: NetworkConfig::default(),
@@ -150,6 +155,13 @@ impl TrainConfig {
                     CELL => "a multiple of 4 pixels for method gaussian",
                     _ => "a multiple of 32 pixels for a learned method",
                 },
+            });
+        }
+        if !(0.0..=0.9).contains(&self.calibration_share) {
+            return Err(TrainError::Setting {
+                setting: "calibration_share",
+                found: self.calibration_share.to_string(),
+                expected: "a number from 0 to 0.9",
             });
         }
         if !(self.budget_seconds > 0.0 && self.budget_seconds.is_finite()) {

@@ -24,11 +24,12 @@ pub use error::TrainError;
 pub use learn::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Basis, Calibration};
 use crate::detector::{CurvePoint, Detector, TrainingRecord};
 use crate::image::Image;
 use crate::model::{Batch, Energy, EnergyModel, Evaluated};
@@ -39,6 +40,9 @@ const EVALUATION_BATCH: usize = 16;
 
 /// Parts in which held-out pictures are normalised by the statistics of the other parts.
 const NORMALISER_FOLDS: usize = 8;
+
+/// Keeps the pictures set apart for calibration independent of those that a method holds out.
+const SET_APART: u64 = 0xca11_b8a7e;
 
 /// What a method learns from.
 pub struct Lesson<'a> {
@@ -100,13 +104,14 @@ pub fn train(
     if pictures.len() < 2 {
         return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
     }
-    let lesson = Lesson { pictures, seed: config.seed, start };
+    let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
+    let lesson = Lesson { pictures: &pictures, seed: config.seed, start };
     let trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
     let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);
     let all: Vec<&Evaluated> = trained.held_out.iter().collect();
     let normaliser = Normaliser::fit(&all, trained.stabiliser, shape)?;
-    let scores = calibration_scores(&trained, shape)?;
+    let (scores, peaks) = calibration_scores(&trained, shape)?.into_iter().unzip();
     let record = TrainingRecord {
         method: config.method.to_string(),
         config: serde_json::to_value(&config).expect("a configuration is plain data"),
@@ -118,30 +123,58 @@ pub fn train(
         curve: trained.curve,
         notes: trained.notes,
     };
-    Ok(Detector {
+    let mut detector = Detector {
         preprocessing,
         energy: trained.energy,
         normaliser,
         default_score: trained.default_score.to_owned(),
         default_map: trained.default_map,
-        calibration: Calibration::new(scores)?,
+        calibration: Calibration::new(scores, peaks, Basis::CrossFitted)?,
         record,
-    })
+    };
+    if !apart.is_empty() {
+        let inspections = apart.chunks(EVALUATION_BATCH).flat_map(|batch| detector.inspect_prepared(batch));
+        let (scores, peaks) = inspections.map(|i| (i.score, detector.peak(&i))).unzip();
+        detector.calibration = Calibration::new(scores, peaks, Basis::HeldOut)?;
+        detector.record.seconds = start.elapsed().as_secs_f64();
+    }
+    Ok(detector)
 }
 
-/// Default scores of the held-out pictures, each normalised by the statistics of others: a picture
-/// that helps to say what is normal looks more normal than a new one.
-fn calibration_scores(trained: &Trained, shape: (usize, usize, usize)) -> Result<Vec<f64>, TrainError> {
+/// Draws the pictures that training does not see, so that the calibration is that of held-out ones.
+fn set_apart(
+    pictures: &[Image],
+    share: f64,
+    seed: u64,
+) -> Result<(Cow<'_, [Image]>, Vec<Image>), TrainError> {
+    if share == 0.0 {
+        return Ok((Cow::Borrowed(pictures), Vec::new()));
+    }
+    let (rest, apart) = learn::split(pictures.len(), share, seed ^ SET_APART)?;
+    let choose = |indices: &[usize]| indices.iter().map(|&i| pictures[i].clone()).collect::<Vec<Image>>();
+    Ok((Cow::Owned(choose(&rest)), choose(&apart)))
+}
+
+/// Default score and peak of the default map of the held-out pictures, each normalised by the
+/// statistics of others: a picture that helps to say what is normal looks more normal than a new one.
+fn calibration_scores(
+    trained: &Trained,
+    shape: (usize, usize, usize),
+) -> Result<Vec<(f64, f64)>, TrainError> {
     let held_out = &trained.held_out;
     let folds = NORMALISER_FOLDS.min(held_out.len());
-    let fold_scores: Vec<Vec<f64>> = (0..folds)
+    let fold_scores: Vec<Vec<(f64, f64)>> = (0..folds)
         .into_par_iter()
         .map(|fold| {
             let others: Vec<&Evaluated> =
                 held_out.iter().enumerate().filter(|(i, _)| i % folds != fold).map(|(_, e)| e).collect();
             let normaliser = Normaliser::fit(&others, trained.stabiliser, shape)?;
             let members = held_out.iter().skip(fold).step_by(folds);
-            let score = |e: &Evaluated| normaliser.maps(e, shape.0, shape.1).scores(e)[trained.default_score];
+            let score = |evaluated: &Evaluated| {
+                let maps = normaliser.maps(evaluated, shape.0, shape.1);
+                let score = maps.scores(evaluated)[trained.default_score];
+                (score, maps.peak(trained.default_map, shape.0, shape.1))
+            };
             Ok(members.map(score).collect())
         })
         .collect::<Result<_, TrainError>>()?;

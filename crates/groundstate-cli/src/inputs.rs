@@ -3,23 +3,34 @@
 use std::path::{Path, PathBuf};
 
 use groundstate::dataset::images_in;
+use groundstate::image::{Image, read};
 
 use crate::console::Console;
 
-/// One image to inspect, or what stands in its place because a path led nowhere.
-pub(super) struct Input {
+/// One image to work on, or what stands in its place because a path led nowhere.
+pub(crate) struct Input {
     /// The image.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its path below the folder that was given, or its file name.
-    pub(super) relative: PathBuf,
+    pub(crate) relative: PathBuf,
     /// Why the path as typed leads to no image.
-    pub(super) problem: Option<String>,
+    pub(crate) problem: Option<String>,
+}
+
+impl Input {
+    /// Decodes the image.
+    pub(crate) fn read(&self) -> anyhow::Result<Image> {
+        match &self.problem {
+            Some(problem) => Err(anyhow::anyhow!("{problem}")),
+            None => Ok(read(&self.path)?),
+        }
+    }
 }
 
 /// Files as they are, folders with all images below them, patterns with all files that match.
 ///
 /// A file that exists is itself, whatever characters its name has.
-pub(super) fn expand(paths: &[PathBuf], console: &Console) -> Vec<Input> {
+pub(crate) fn expand(paths: &[PathBuf], console: &Console) -> Vec<Input> {
     paths.iter().flat_map(|path| expand_one(path, console)).collect()
 }
 

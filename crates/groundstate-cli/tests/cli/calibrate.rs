@@ -1,0 +1,112 @@
+//! `groundstate calibrate`, and what train, inspect and info say of rates.
+
+use std::fs;
+use std::path::Path;
+
+use groundstate::synthetic::{Config, write_dataset};
+use serde_json::Value;
+
+use crate::groundstate;
+use crate::program::{FIXTURE, write_cut_jpeg};
+
+fn calibration(model: &Path) -> Value {
+    let info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
+    info["calibration"].clone()
+}
+
+/// Good parts that the fixture's model was not trained on.
+fn write_normals(folder: &Path, count: usize) {
+    let config = Config { size_px: 64, train: count, test_good: 1, per_defect: 1, seed: 77 };
+    write_dataset(folder, &config).unwrap();
+}
+
+#[test]
+fn new_normal_parts_set_both_thresholds_and_the_old_ones_stay_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (folder.path().join("data"), folder.path().join("new.gsm"));
+    write_normals(&data, 30);
+    let normals = data.join("train/good");
+    let run = groundstate!("calibrate", FIXTURE.model(), normals, "-o", model, "--false-reject-rate", "0.1");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.text().contains("calibrated on 30 images"), "{}", run.text());
+    // 10 % needs 9 images, 1 % for regions needs 99.
+    assert_eq!(run.stderr.matches("needs").count(), 1, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("a pixel false-alarm rate of 1 % needs 99 calibration images; 30 can promise")
+    );
+
+    let (before, after) = (calibration(&FIXTURE.model()), calibration(&model));
+    assert_eq!((&after["basis"], &after["count"]), (&"held_out".into(), &30.into()));
+    assert_eq!(after["false_reject_rate"], 0.1);
+    let past = &after["past"][0];
+    assert_eq!((&past["basis"], &past["count"]), (&"cross_fitted".into(), &before["count"]));
+    assert_eq!(past["pixel_threshold"], before["pixel_threshold"]);
+    let text = groundstate!("info", model).text();
+    assert!(text.contains("30 pictures, held out") && text.contains("calibrated before"), "{text}");
+
+    // The images that calibrated it: three of thirty lie at or above the highest 10 % but one.
+    let verdicts = groundstate!("inspect", model, normals).text();
+    assert_eq!(verdicts.lines().filter(|line| line.starts_with("anomalous")).count(), 2, "{verdicts}");
+    assert!(!verdicts.contains("  region  "), "none exceeds the highest of them: {verdicts}");
+}
+
+#[test]
+fn without_an_output_the_model_is_replaced_and_its_history_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (folder.path().join("data"), folder.path().join("m.gsm"));
+    write_normals(&data, 5);
+    write_cut_jpeg(&data.join("train/good/cut.jpg"));
+    fs::copy(FIXTURE.model(), &model).unwrap();
+    for past in 1..3 {
+        let run = groundstate!("calibrate", model, data.join("train/good"));
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(run.stderr.contains("cut.jpg"), "{}", run.stderr);
+        assert_eq!(calibration(&model)["past"].as_array().unwrap().len(), past);
+        assert_eq!(calibration(&model)["count"], 5);
+    }
+}
+
+#[test]
+fn a_calibration_without_an_image_or_with_an_impossible_rate_leaves_the_model_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("m.gsm");
+    fs::copy(FIXTURE.model(), &model).unwrap();
+    let before = fs::read(&model).unwrap();
+    let missing = groundstate!("calibrate", model, folder.path().join("none.png"));
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.stderr.contains("none of the 1 images could be read"), "{}", missing.stderr);
+    let good = FIXTURE.good_part();
+    let rate = groundstate!("calibrate", model, good, "--pixel-false-alarm-rate", "1.5");
+    assert_eq!(rate.code, Some(2));
+    assert!(
+        rate.error().contains("pixel false-alarm rate") && rate.error().contains("1.5"),
+        "{}",
+        rate.stderr
+    );
+    assert_eq!(fs::read(&model).unwrap(), before);
+}
+
+#[test]
+fn a_rate_that_few_images_cannot_promise_is_named_where_it_is_stated() {
+    let expected = "warning: a false-reject rate of 1 % needs 99 calibration images; 10 can promise 9.091 %";
+    let good = FIXTURE.good_part();
+    let stated = groundstate!("inspect", FIXTURE.model(), good, "--false-reject-rate", "0.01");
+    assert!(stated.stderr.contains(expected), "{}", stated.stderr);
+    let silent = groundstate!("inspect", FIXTURE.model(), good);
+    assert_eq!(silent.stderr, "");
+    let info = groundstate!("info", FIXTURE.model()).text();
+    assert!(info.contains("9.091 % is the least that 10 pictures can promise"), "{info}");
+}
+
+#[test]
+fn a_calibration_share_is_not_trained_on_and_holds_the_rates() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("m.gsm");
+    let data = FIXTURE.data();
+    let run = groundstate!("train", data, "-o", model, "--size", "64", "--calibration-share", "0.4");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.text().contains("trained on 6 pictures, calibrated on 4"), "{}", run.text());
+    assert!(run.stderr.contains("4 can promise 20 %"), "{}", run.stderr);
+    let calibration = calibration(&model);
+    assert_eq!((&calibration["basis"], &calibration["past"]), (&"held_out".into(), &Value::Array(vec![])));
+}
