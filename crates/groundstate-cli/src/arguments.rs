@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use groundstate::calibrate::check_rate;
 use groundstate::dataset::{Dataset, Folders};
 use groundstate::detector::Detector;
-use groundstate::image::{Colour, Fit};
+use groundstate::image::{Colour, Fit, Roi, read_mask};
 use groundstate::train::{MethodName, TrainConfig};
 
 use crate::console::Console;
@@ -127,6 +127,11 @@ pub(crate) struct TrainingArguments {
     /// Training configuration in TOML; the options above override it
     #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
     config: Option<PathBuf>,
+    /// Mask image whose pixels that are not black are the region of interest: nothing else counts, in
+    /// training or later; stretched to the size of each image [default: the polygons in the
+    /// configuration, or everything]
+    #[arg(long, value_name = "MASK", help_heading = "Training")]
+    roi: Option<PathBuf>,
     /// Share of the normal images that training does not see and that calibrate the model instead, so
     /// that its rates hold exactly [default: 0, calibrate by cross-fitting]
     #[arg(long, value_name = "SHARE", help_heading = "Training")]
@@ -196,8 +201,19 @@ impl RateArguments {
 pub(crate) struct Training {
     /// Every setting of the method.
     pub(crate) config: TrainConfig,
+    /// The mask that stands for the polygons of the configuration.
+    pub(crate) roi_mask: Option<PathBuf>,
     /// The rates that thresholds keep, where the user states them.
     pub(crate) rates: RateArguments,
+}
+
+impl Training {
+    /// What part of an image counts, where not all of it does.
+    pub(crate) fn roi(&self) -> anyhow::Result<Option<Roi>> {
+        let Some(path) = &self.roi_mask else { return Ok(self.config.roi()?) };
+        let roi = Roi::from_mask(&read_mask(path)?, self.config.preprocessing().size);
+        Ok(Some(roi.with_context(|| format!("cannot use {}", path.display()))?))
+    }
 }
 
 impl TrainingArguments {
@@ -212,8 +228,7 @@ impl TrainingArguments {
     /// Puts defaults, configuration file and options together, the later the stronger.
     pub(crate) fn resolve(self) -> anyhow::Result<Training> {
         let mut config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
-        let Self { method, seed, budget, size, fit, colour, on_reference, calibration_share, rates, .. } =
-            self;
+        let Self { method, seed, budget, size, fit, colour, on_reference, .. } = self;
         config.method = method.unwrap_or(config.method);
         config.seed = seed.unwrap_or(config.seed);
         config.budget_seconds = budget.map_or(config.budget_seconds, |budget| budget.as_secs_f64());
@@ -221,10 +236,12 @@ impl TrainingArguments {
         config.fit = fit.map_or(config.fit, Fit::from);
         config.colour = colour.map_or(config.colour, Colour::from);
         config.on_reference |= on_reference;
-        config.calibration_share = calibration_share.unwrap_or(config.calibration_share);
+        config.calibration_share = self.calibration_share.unwrap_or(config.calibration_share);
         let config = config.check().context("cannot train with these settings")?;
-        rates.check()?;
-        Ok(Training { config, rates })
+        self.rates.check()?;
+        let training = Training { config, roi_mask: self.roi, rates: self.rates };
+        training.roi()?;
+        Ok(training)
     }
 }
 

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use groundstate::artifact;
 use groundstate::calibrate::{Basis, Calibration};
+use groundstate::conditions::Conditions;
 use groundstate::detector::Detector;
 
 use crate::arguments::RateArguments;
 use crate::console::Console;
 use crate::inputs::{self, Input};
 use crate::outcome::Outcome;
-use crate::pipeline::{Pixels, inspect_all};
+use crate::pipeline::{Beside, Inspected, inspect_all};
 use crate::progress;
 use crate::promise::{percent, shortages};
 use crate::train::check_target;
@@ -52,6 +53,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
         .calibration
         .replaced(normal.scores, normal.peaks, Basis::HeldOut)
         .context("cannot calibrate on these images")?;
+    detector.conditions = normal.conditions;
     shortages(&detector.calibration).into_iter().flatten().for_each(|shortage| console.note(shortage));
     artifact::save(&detector, &output)?;
     writeln!(stdout(), "{}: {}", output.display(), summary(&detector.calibration, before))?;
@@ -63,19 +65,21 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
 struct Normal {
     scores: Vec<f64>,
     peaks: Vec<f64>,
+    conditions: Vec<Conditions>,
 }
 
 /// Inspects the images that can be read; the others are reported.
 fn inspect_normals(detector: &Detector, inputs: &[Input], console: &Console) -> Result<Normal> {
     let bar = progress::images(console, "inspecting", inputs.len());
     let mut normal = Normal::default();
-    inspect_all(detector, inputs, Input::read, Pixels::Drop, |group| {
+    inspect_all(detector, inputs, Input::read, Beside::Conditions, |group| {
         bar.inc(group.len() as u64);
         for (_, inspected) in group {
             match inspected {
-                Ok(inspected) => {
-                    normal.scores.push(inspected.inspection.score);
-                    normal.peaks.push(detector.peak(&inspected.inspection));
+                Ok(Inspected { inspection, conditions, .. }) => {
+                    normal.scores.push(inspection.score);
+                    normal.peaks.push(detector.peak(&inspection));
+                    normal.conditions.extend(conditions);
                 }
                 Err(error) => bar.suspend(|| console.error(&error)),
             }

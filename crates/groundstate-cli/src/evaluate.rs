@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::arguments::{DataArguments, RateArguments, Source};
 use crate::console::Console;
 use crate::outcome::Outcome;
-use crate::pipeline::{Inspected, Pixels, inspect_all};
+use crate::pipeline::{Beside, Inspected, inspect_all};
 use crate::report::write_report;
 use crate::{progress, table};
 
@@ -137,7 +137,7 @@ fn inspect_samples<'a>(
     let bar = progress::images(console, "inspecting", samples.len());
     let mut judged = Vec::with_capacity(samples.len());
     let read = |sample: &Sample| Ok(read(&sample.path)?);
-    inspect_all(detector, samples, read, Pixels::Drop, |group| {
+    inspect_all(detector, samples, read, Beside::Nothing, |group| {
         bar.inc(group.len() as u64);
         let group: Vec<_> = group
             .into_par_iter()

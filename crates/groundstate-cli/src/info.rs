@@ -7,6 +7,7 @@ use anyhow::Result;
 use groundstate::artifact::{self, FORMAT_VERSION};
 use groundstate::calibrate::{Basis, Conformal, PastCalibration};
 use groundstate::detector::Detector;
+use groundstate::image::Roi;
 use groundstate::model::{Energy, EnergyModel};
 use serde_json::{Value, json};
 
@@ -41,6 +42,7 @@ fn as_json(detector: &Detector) -> Value {
         "format_version": FORMAT_VERSION,
         "method": detector.record.method,
         "preprocessing": detector.preprocessing,
+        "roi_area": detector.roi.as_ref().map(Roi::area),
         "energy": energy(&detector.energy),
         "default_score": detector.default_score,
         "default_map": detector.default_map,
@@ -91,6 +93,9 @@ fn as_text(detector: &Detector) -> String {
     line("method", record.method.clone());
     line("format", FORMAT_VERSION.to_string());
     line("input", format!("{size} × {size} px, {channels} channels"));
+    if let Some(roi) = &detector.roi {
+        line("region", format!("{} of each image counts", percent(roi.area())));
+    }
     line("energy", energy_text(&detector.energy));
     line("default score", detector.default_score.clone());
     line("default map", detector.default_map.name().to_owned());

@@ -1,4 +1,4 @@
-//! The `groundstate` command: train, inspect, calibrate, evaluate, benchmark, demo, info.
+//! The `groundstate` command: train, inspect, calibrate, drift, evaluate, benchmark, demo, info.
 //!
 //! This file is the table of contents. Each command has a file of its own with its arguments as
 //! typed, their resolution and the work; commands share [`train::train_dataset`],
@@ -10,6 +10,7 @@ mod benchmark;
 mod calibrate;
 mod console;
 mod demo;
+mod drift;
 mod evaluate;
 mod info;
 mod inputs;
@@ -46,6 +47,7 @@ enum Command {
     Train(train::Arguments),
     Inspect(inspect::Arguments),
     Calibrate(calibrate::Arguments),
+    Drift(drift::Arguments),
     Evaluate(evaluate::Arguments),
     Benchmark(benchmark::Arguments),
     Demo(demo::Arguments),
@@ -59,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Command::Train(arguments) => train::run(arguments, &console),
         Command::Inspect(arguments) => inspect::run(arguments, &console),
         Command::Calibrate(arguments) => calibrate::run(arguments, &console),
+        Command::Drift(arguments) => drift::run(arguments, &console),
         Command::Evaluate(arguments) => evaluate::run(arguments, &console),
         Command::Benchmark(arguments) => benchmark::run(arguments, &globals, &console),
         Command::Demo(arguments) => demo::run(arguments, &console),

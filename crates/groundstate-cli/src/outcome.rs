@@ -13,7 +13,7 @@ Exit codes:
   0    everything was done
   1    some images or categories could not be processed, the rest was
   2    nothing could be done: wrong arguments, no data, an unusable model
-  3    an image was flagged (inspect --fail-on-anomaly)
+  3    an image was flagged (inspect --fail-on-anomaly), or there is drift (drift --fail-on-drift)
   130  interrupted before there was a result to keep";
 
 /// Exit code of an interruption, 128 + SIGINT as shells have it.
@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
     Complete,
     /// Some inputs could not be processed.
     Partial,
-    /// An image was flagged and the user asked to be told by the exit code.
+    /// An image was flagged or drift found, and the user asked to be told by the exit code.
     Anomalous,
 }
 

@@ -4,23 +4,28 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::Result;
+use groundstate::conditions::Conditions;
 use groundstate::detector::{Detector, Inspection};
 use groundstate::image::Image;
 use rayon::prelude::*;
 
-/// Whether an image's own pixels are wanted beside the inspection.
+/// What of an image is wanted beside the inspection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pixels {
-    /// Kept, for an overlay; fewer images are in memory at once.
-    Keep,
-    /// Dropped as soon as the image is prepared.
-    Drop,
+pub(crate) enum Beside {
+    /// Nothing: it is dropped as soon as it is prepared.
+    Nothing,
+    /// Its pixels, for an overlay; fewer images are in memory at once.
+    Pixels,
+    /// How it was taken.
+    Conditions,
 }
 
 /// An inspected image.
 pub(crate) struct Inspected {
     /// The image as read, where it was to be kept.
     pub(crate) image: Option<Image>,
+    /// How it was taken, where that was asked for.
+    pub(crate) conditions: Option<Conditions>,
     /// Its width in pixels.
     pub(crate) width: usize,
     /// Its height in pixels.
@@ -30,10 +35,16 @@ pub(crate) struct Inspected {
 }
 
 struct Prepared {
+    known: Known,
+    input: Image,
+}
+
+/// What is known of an image without inspecting it.
+struct Known {
     image: Option<Image>,
+    conditions: Option<Conditions>,
     width: usize,
     height: usize,
-    input: Image,
 }
 
 /// Reads every item with `read`, inspects it, and hands the results to `each` in the order of the
@@ -48,19 +59,22 @@ pub(crate) fn inspect_all<'a, T: Sync>(
     detector: &Detector,
     items: &'a [T],
     read: impl Fn(&T) -> Result<Image> + Sync,
-    pixels: Pixels,
+    beside: Beside,
     mut each: impl FnMut(Vec<(&'a T, Result<Inspected>)>) -> Result<()>,
 ) -> Result<()> {
     let threads = rayon::current_num_threads();
-    let group = match pixels {
-        Pixels::Keep => threads.max(4),
-        Pixels::Drop => (4 * threads).max(16),
+    let group = match beside {
+        Beside::Pixels => threads.max(4),
+        Beside::Nothing | Beside::Conditions => (4 * threads).max(16),
     };
     let prepare = |item: &T| -> Result<Prepared> {
         let image = read(item)?;
-        let input = detector.preprocessing.apply(&image);
+        let input = detector.prepare(&image);
         let (width, height) = (image.width, image.height);
-        Ok(Prepared { image: (pixels == Pixels::Keep).then_some(image), width, height, input })
+        let conditions =
+            (beside == Beside::Conditions).then(|| Conditions::of(&image, detector.roi.as_ref()));
+        let image = (beside == Beside::Pixels).then_some(image);
+        Ok(Prepared { known: Known { image, conditions, width, height }, input })
     };
     thread::scope(|scope| {
         // Without room in the channel the reader waits with one group in hand.
@@ -83,20 +97,20 @@ pub(crate) fn inspect_all<'a, T: Sync>(
 /// Inspects those that could be read.
 fn score(detector: &Detector, prepared: Vec<Result<Prepared>>) -> Vec<Result<Inspected>> {
     let mut inputs = Vec::new();
-    let rest: Vec<Result<(Option<Image>, usize, usize)>> = prepared
+    let rest: Vec<Result<Known>> = prepared
         .into_iter()
         .map(|prepared| {
-            let Prepared { image, width, height, input } = prepared?;
+            let Prepared { known, input } = prepared?;
             inputs.push(input);
-            Ok((image, width, height))
+            Ok(known)
         })
         .collect();
     let mut inspections = detector.inspect_prepared(&inputs).into_iter();
     rest.into_iter()
         .map(|known| {
-            let (image, width, height) = known?;
+            let Known { image, conditions, width, height } = known?;
             let inspection = inspections.next().expect("every input was inspected");
-            Ok(Inspected { image, width, height, inspection })
+            Ok(Inspected { image, conditions, width, height, inspection })
         })
         .collect()
 }

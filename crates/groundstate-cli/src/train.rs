@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use anyhow::Context;
 use groundstate::artifact;
+use groundstate::conditions::Conditions;
 use groundstate::dataset::{Loaded, load_all};
-use groundstate::detector::Detector;
-use groundstate::image::Preprocessing;
+use groundstate::detector::{Detector, prepare};
+use groundstate::image::Image;
 use groundstate::train::{Control, TrainError, train};
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments};
@@ -93,19 +94,25 @@ pub(crate) fn train_dataset(
     let dataset = &source.dataset;
     dataset.require_train()?;
     dataset.warnings.iter().for_each(|warning| console.warn(warning));
-    let loaded = load(&dataset.train, &training.config.preprocessing(), interrupt, console)?;
+    let preprocessing = training.config.preprocessing();
+    let roi = training.roi()?;
+    let loaded = load(&dataset.train, interrupt, console, |image| {
+        (Conditions::of(image, roi.as_ref()), prepare(image, roi.as_ref(), &preprocessing))
+    })?;
     for (_, error) in &loaded.failures {
         console.warn(format_args!("{error}; left out"));
     }
     let left_out = loaded.failures.len();
-    let pictures: Vec<_> = loaded.images.into_iter().map(|(_, image)| image).collect();
+    let (conditions, pictures): (Vec<_>, Vec<_>) =
+        loaded.images.into_iter().map(|(_, prepared)| prepared).unzip();
     let mut progress = TrainingProgress::new(console);
     let trained = train(&training.config, &pictures, start, &mut |moment| {
         progress.show(moment);
         if interrupt.requested() { Control::Stop } else { Control::Continue }
     });
     progress.finish();
-    let mut detector = trained.map_err(|error| explain(error, left_out))?;
+    let detector = trained.map_err(|error| explain(error, left_out))?;
+    let mut detector = Detector { roi, conditions, ..detector };
     if left_out > 0 {
         detector.record.notes.push(format!("{left_out} unreadable images were left out"));
     }
@@ -134,17 +141,17 @@ pub(crate) fn check_target(what: &str, path: &Path) -> anyhow::Result<()> {
 }
 
 /// Reads and prepares all images, with a bar.
-fn load(
+fn load<T: Send>(
     paths: &[PathBuf],
-    preprocessing: &Preprocessing,
     interrupt: &Interrupt,
     console: &Console,
-) -> anyhow::Result<Loaded> {
+    prepare: impl Fn(&Image) -> T + Sync,
+) -> anyhow::Result<Loaded<T>> {
     let bar = progress::images(console, "reading", paths.len());
     let mut loaded = Loaded { images: Vec::new(), failures: Vec::new() };
     for (chunk, paths) in paths.chunks(READING_CHUNK).enumerate() {
         interrupt.check()?;
-        let read = load_all(paths, preprocessing);
+        let read = load_all(paths, &prepare);
         let first = chunk * READING_CHUNK;
         loaded.images.extend(read.images.into_iter().map(|(at, image)| (first + at, image)));
         loaded.failures.extend(read.failures.into_iter().map(|(at, error)| (first + at, error)));

@@ -5,8 +5,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::Calibration;
-use crate::image::{Image, Map, Preprocessing};
+use crate::calibrate::{Basis, Calibration};
+use crate::conditions::{CONDITION_NAMES, Conditions};
+use crate::drift::{DriftError, Watch};
+use crate::image::{Image, Map, Preprocessing, Roi};
 use crate::model::{Batch, Energy, EnergyModel, Evaluated};
 use crate::regions::Segmentation;
 use crate::score::{MapKind, Maps, Normaliser, Scores};
@@ -14,6 +16,8 @@ use crate::score::{MapKind, Maps, Normaliser, Scores};
 /// A trained, normalised and calibrated energy-based model.
 #[derive(Clone, Debug)]
 pub struct Detector {
+    /// What part of a picture counts; absent for all of it.
+    pub roi: Option<Roi>,
     /// How a picture becomes what the energy takes.
     pub preprocessing: Preprocessing,
     /// The energy.
@@ -24,6 +28,9 @@ pub struct Detector {
     pub default_score: String,
     /// The map that localizes.
     pub default_map: MapKind,
+    /// How the normal pictures were taken that a drift is measured from: those of the calibration if it
+    /// came after the training, else those of the training. May be empty.
+    pub conditions: Vec<Conditions>,
     /// Scores and map peaks of normal pictures, and the rates that both thresholds keep.
     pub calibration: Calibration,
     /// How the model came to be.
@@ -87,10 +94,15 @@ pub struct Inspection {
 impl Detector {
     /// Inspects one picture of any size.
     pub fn inspect(&self, picture: &Image) -> Inspection {
-        self.inspect_prepared(&[self.preprocessing.apply(picture)]).remove(0)
+        self.inspect_prepared(&[self.prepare(picture)]).remove(0)
     }
 
-    /// Inspects pictures that went through [`Preprocessing::apply`].
+    /// What the energy sees of a picture of any size.
+    pub fn prepare(&self, picture: &Image) -> Image {
+        prepare(picture, self.roi.as_ref(), &self.preprocessing)
+    }
+
+    /// Inspects pictures that went through [`Detector::prepare`].
     pub fn inspect_prepared(&self, pictures: &[Image]) -> Vec<Inspection> {
         if pictures.is_empty() {
             return Vec::new();
@@ -112,10 +124,21 @@ impl Detector {
         }
     }
 
-    /// One map of an inspection at the resolution of the inspected picture.
+    /// One map of an inspection at the resolution of the inspected picture; outside the region of
+    /// interest it has its lowest value.
     pub fn map(&self, inspection: &Inspection, kind: MapKind, width: usize, height: usize) -> Map {
         let size = self.preprocessing.size;
-        self.preprocessing.restore(&inspection.maps.at_resolution(kind, size, size), width, height)
+        let maps = &inspection.maps;
+        let mut map = self.preprocessing.restore(&maps.at_resolution(kind, size, size), width, height);
+        let lowest = map.values.iter().copied().fold(f32::INFINITY, f32::min);
+        self.fill_outside(&mut map, lowest);
+        map
+    }
+
+    fn fill_outside(&self, map: &mut Map, value: f32) {
+        let Some(roi) = &self.roi else { return };
+        let inside = roi.of_size(map.width, map.height);
+        map.values.iter_mut().zip(inside).filter(|(_, inside)| !inside).for_each(|(v, _)| *v = value);
     }
 
     /// What of the inspected picture of `width` × `height` pixels is not normal: the default map above
@@ -132,7 +155,8 @@ impl Detector {
         if self.peak(inspection) <= threshold {
             return Segmentation::empty(width, height);
         }
-        let map = self.map(inspection, self.default_map, width, height);
+        let mut map = self.map(inspection, self.default_map, width, height);
+        self.fill_outside(&mut map, f32::NEG_INFINITY);
         Segmentation::new(&map, threshold, min_area_px)
     }
 
@@ -140,5 +164,38 @@ impl Detector {
     /// of regions is calibrated on.
     pub fn peak(&self, inspection: &Inspection) -> f64 {
         inspection.maps.peak(self.default_map, self.preprocessing.size, self.preprocessing.size)
+    }
+
+    /// Begins to watch pictures for drift: their default score and the [`Conditions`] under which they
+    /// were taken, against those of the normal pictures.
+    ///
+    /// Cross-fitted scores are not exchangeable with those of new pictures, so with them the score is
+    /// only compared among the pictures watched.
+    ///
+    /// # Errors
+    /// When the rate is not in (0, 1).
+    pub fn watch(&self, false_alarm_rate: f64, seed: u64) -> Result<Watch, DriftError> {
+        let scores = match self.calibration.basis {
+            Basis::HeldOut => self.calibration.image.scores().to_vec(),
+            Basis::CrossFitted => Vec::new(),
+        };
+        let of_condition = |k: usize| self.conditions.iter().map(|c| f64::from(c.values()[k])).collect();
+        let conditions = CONDITION_NAMES.iter().enumerate().map(|(k, name)| (*name, of_condition(k)));
+        let references = std::iter::once(("score", scores)).chain(conditions);
+        Watch::new(references.map(|(name, values)| (name.to_owned(), values)), false_alarm_rate, seed)
+    }
+}
+
+/// The numbers of a picture in the order of [`Detector::watch`].
+pub fn watched(inspection: &Inspection, conditions: &Conditions) -> [f64; 1 + CONDITION_NAMES.len()] {
+    let [brightness, contrast, sharpness] = conditions.values().map(f64::from);
+    [inspection.score, brightness, contrast, sharpness]
+}
+
+/// A picture of any size with everything outside the region of interest covered, as the energy takes it.
+pub fn prepare(picture: &Image, roi: Option<&Roi>, preprocessing: &Preprocessing) -> Image {
+    match roi {
+        Some(roi) => preprocessing.apply(&roi.cover(picture)),
+        None => preprocessing.apply(picture),
     }
 }

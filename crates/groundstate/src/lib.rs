@@ -3,8 +3,10 @@
 
 pub mod artifact;
 pub mod calibrate;
+pub mod conditions;
 pub mod dataset;
 pub mod detector;
+pub mod drift;
 pub mod evaluate;
 pub mod image;
 pub mod metrics;

@@ -98,6 +98,7 @@ struct Workplace {
     temporary: tempfile::TempDir,
     options: Vec<std::ffi::OsString>,
     rates: RateArguments,
+    roi_mask: Option<PathBuf>,
     models: Option<PathBuf>,
     report: Option<PathBuf>,
     all_maps: bool,
@@ -128,7 +129,17 @@ impl Workplace {
             options.extend(["--threads".into(), threads.to_string().into()]);
         }
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        Ok(Self { program, temporary, options, rates: training.rates, models, report, all_maps })
+        let Training { rates, roi_mask, .. } = training;
+        Ok(Self {
+            program,
+            temporary,
+            options,
+            rates: *rates,
+            roi_mask: roi_mask.clone(),
+            models,
+            report,
+            all_maps,
+        })
     }
 
     /// Trains and evaluates on one category.
@@ -140,6 +151,9 @@ impl Workplace {
         train.arg(category).arg("--output").arg(&model);
         train.arg("--config").arg(temporary.join("config.toml"));
         train.args(self.rates.options());
+        if let Some(mask) = &self.roi_mask {
+            train.arg("--roi").arg(mask);
+        }
         finish(train, "training")?;
         let mut evaluate = self.command("evaluate");
         evaluate.arg(&model).arg(category).arg("--json").arg(&json);

@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::inputs::{self, Input};
 use crate::outcome::Outcome;
 use crate::overlay;
-use crate::pipeline::{Inspected, Pixels, inspect_all};
+use crate::pipeline::{Beside, Inspected, inspect_all};
 use map_files::MapFiles;
 use output::{Finding, Format, Output};
 use region_table::RegionTable;
@@ -71,11 +71,11 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
         _ => Format::Text,
     };
     let mut output = Output::start(format, *console)?;
-    let pixels = if map_files.is_some() { Pixels::Keep } else { Pixels::Drop };
+    let beside = if map_files.is_some() { Beside::Pixels } else { Beside::Nothing };
     let min_area_px = arguments.min_region_area;
     let mut region_table = arguments.regions.map(RegionTable::start).transpose()?;
     let (mut failed, mut flagged) = (false, false);
-    inspect_all(&detector, &inputs, Input::read, pixels, |group| {
+    inspect_all(&detector, &inputs, Input::read, beside, |group| {
         let findings: Vec<Finding> = group
             .into_par_iter()
             .map(|(input, inspected)| Finding {
@@ -113,7 +113,7 @@ fn finish(
     min_area_px: usize,
     map_files: Option<&MapFiles>,
 ) -> Result<output::Result> {
-    let Inspected { image, width, height, inspection } = inspected;
+    let Inspected { image, width, height, inspection, .. } = inspected;
     let segmentation = detector.segment(&inspection, width, height, min_area_px);
     let map = match (map_files, &image) {
         (Some(files), Some(image)) => {

@@ -8,7 +8,7 @@ use crate::groundstate;
 #[test]
 fn the_help_reads_as_agreed() {
     let mut help = groundstate!("--help").text();
-    for command in ["train", "inspect", "calibrate", "evaluate", "benchmark", "demo", "info"] {
+    for command in ["train", "inspect", "calibrate", "drift", "evaluate", "benchmark", "demo", "info"] {
         help += &format!("\n==== groundstate {command} --help\n\n{}", groundstate!(command, "--help").text());
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/help.txt");

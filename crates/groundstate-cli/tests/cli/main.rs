@@ -3,10 +3,12 @@
 mod benchmark;
 mod calibrate;
 mod demo;
+mod drift;
 mod evaluate;
 mod help;
 mod inspect;
 mod interrupt;
 mod model_files;
 mod program;
+mod roi;
 mod train;

@@ -11,6 +11,8 @@
 //! |---|---|
 //! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.factor` | see [`crate::model::Gaussian`] |
 //! | `learned.*` | the network's parameters, by name |
+//! | `conditions` | normal pictures × brightness, contrast, sharpness |
+//! | `roi` | cells down × across, 1 inside and 0 outside; absent where everything counts |
 //! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
 
 mod error;
@@ -26,8 +28,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::calibrate::Calibration;
+use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::detector::{Detector, TrainingRecord};
-use crate::image::{Preprocessing, write_atomically};
+use crate::image::{Preprocessing, Roi, write_atomically};
 use crate::model::EnergyModel;
 use crate::score::{MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
 use tensors::Tensors;
@@ -100,6 +103,13 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
         arrays.put(format!("statistics.{name}.mean"), shape.clone(), &statistics.mean);
         arrays.put(format!("statistics.{name}.spread"), shape, &statistics.spread);
     }
+    if let Some(roi) = &detector.roi {
+        let (edge, inside) = roi.cells();
+        let cells: Vec<f32> = inside.iter().map(|&inside| f32::from(u8::from(inside))).collect();
+        arrays.put("roi".into(), vec![edge, edge], &cells);
+    }
+    let conditions: Vec<f32> = detector.conditions.iter().flat_map(Conditions::values).collect();
+    arrays.put("conditions".into(), vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
     let description = Description {
         preprocessing: detector.preprocessing,
         energy,
@@ -161,9 +171,13 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
     if !SCORE_NAMES.iter().any(|(name, _)| *name == description.default_score) {
         return Err(format!("default score is called {:?}, which is no score", description.default_score));
     }
+    let roi = take_roi(arrays)?;
+    let conditions = take_conditions(arrays)?;
     arrays.expect_empty()?;
     Ok(Detector {
+        roi,
         preprocessing,
+        conditions,
         energy,
         normaliser,
         default_score: description.default_score,
@@ -171,4 +185,28 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
         calibration: description.calibration.check().map_err(|e| e.to_string())?,
         record: description.record,
     })
+}
+
+fn take_roi(arrays: &mut Tensors) -> Result<Option<Roi>, String> {
+    let Some((shape, cells)) = arrays.take_optional("roi") else { return Ok(None) };
+    let &[rows, columns] = &shape[..] else {
+        return Err(format!("the region of interest has shape {shape:?}, expected two axes"));
+    };
+    if rows != columns || !cells.iter().all(|cell| [0.0, 1.0].contains(cell)) {
+        return Err("the region of interest is no square of zeros and ones".to_owned());
+    }
+    let inside = cells.iter().map(|&cell| cell == 1.0).collect();
+    Roi::from_cells(columns, inside).map(Some).map_err(|e| e.to_string())
+}
+
+fn take_conditions(arrays: &mut Tensors) -> Result<Vec<Conditions>, String> {
+    let (shape, values) = arrays.take("conditions")?;
+    if shape.get(1) != Some(&CONDITION_NAMES.len()) || shape.len() != 2 {
+        return Err(format!("the conditions have shape {shape:?}, expected pictures × 3"));
+    }
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err("a condition of a normal picture is not finite".to_owned());
+    }
+    let of = |v: &[f32]| Conditions { brightness: v[0], contrast: v[1], sharpness: v[2] };
+    Ok(values.chunks_exact(CONDITION_NAMES.len()).map(of).collect())
 }

@@ -55,7 +55,11 @@ impl Tensors {
     }
 
     pub(super) fn take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
-        self.0.remove(name).ok_or_else(|| format!("tensor {name} is missing"))
+        self.take_optional(name).ok_or_else(|| format!("tensor {name} is missing"))
+    }
+
+    pub(super) fn take_optional(&mut self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+        self.0.remove(name)
     }
 
     pub(super) fn expect_empty(&self) -> Result<(), String> {

@@ -122,7 +122,7 @@ fn links_in_circles_end_and_list_each_image_once() {
     let dataset = Dataset::open(&tree.path("a")).unwrap();
     let images: HashSet<_> = dataset.train.iter().filter_map(|p| fs::canonicalize(p).ok()).collect();
     assert_eq!((images.len(), dataset.train.len()), (2, 3), "{:?}", dataset.train);
-    let loaded = load_all(&dataset.train, &Preprocessing::default());
+    let loaded = load_all(&dataset.train, |image| Preprocessing::default().apply(image));
     assert_eq!((loaded.images.len(), loaded.failures.len()), (2, 1));
 }
 
@@ -218,7 +218,8 @@ fn bad_files_are_reported_beside_the_good_ones() {
     let tree = Tree::new(&["0.png", "2.png", "3.png"]);
     tree.file("1.png", b"this is text");
     let dataset = Dataset::open(tree.0.path()).unwrap();
-    let loaded = load_all(&dataset.train, &Preprocessing { size: 16, ..Preprocessing::default() });
+    let preprocessing = Preprocessing { size: 16, ..Preprocessing::default() };
+    let loaded = load_all(&dataset.train, |image| preprocessing.apply(image));
     assert_eq!(loaded.images.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [0, 2, 3]);
     assert!(loaded.images.iter().all(|(_, image)| image.pixels == vec![1.0; 16 * 16 * 3]));
     assert_eq!(loaded.failures[0].0, 1);

@@ -14,6 +14,7 @@ mod overlay;
 mod preprocessing;
 mod read;
 mod resample;
+mod roi;
 mod write;
 
 pub use error::ImageError;
@@ -21,6 +22,7 @@ pub use mask::{Mask, read_mask};
 pub use overlay::{heat, outline, overlay};
 pub use preprocessing::{Colour, Fit, Preprocessing};
 pub use read::{MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
+pub use roi::{Polygon, Roi, RoiError};
 pub use write::{jpeg_bytes, png_bytes, write_atomically, write_map, write_png};
 
 /// A picture in memory.

@@ -14,7 +14,7 @@ const BINS: usize = 36;
 
 /// A chart with its title and key.
 pub(super) struct Figure {
-    pub(super) title: &'static str,
+    pub(super) title: String,
     pub(super) svg: String,
     /// Class of a line or bar, what it stands for.
     pub(super) key: Vec<(String, String)>,
@@ -63,7 +63,7 @@ fn roc(evaluation: &Evaluation) -> Result<Option<Figure>, askama::Error> {
     }
     draw_roc(&mut chart, "default", &evaluation.images, default_name);
     key.insert(0, ("default".to_owned(), format!("{default_name} {}", area(default.value))));
-    Ok(Some(Figure { title: "ROC over images", svg: chart.render()?, key }))
+    Ok(Some(Figure { title: "ROC over images".to_owned(), svg: chart.render()?, key }))
 }
 
 fn draw_roc(chart: &mut Chart, class: &str, images: &[ImageResult], score: &str) {
@@ -128,7 +128,7 @@ fn histogram(evaluation: &Evaluation, threshold: Option<f64>) -> Result<Option<F
         chart.mark(threshold, "threshold");
         key.push(("mark".to_owned(), format!("flagged at {} and above", significant(threshold))));
     }
-    Ok(Some(Figure { title: "Scores of normal and anomalous images", svg: chart.render()?, key }))
+    Ok(Some(Figure { title: "Scores of normal and anomalous images".to_owned(), svg: chart.render()?, key }))
 }
 
 /// PRO against the false-positive rate, as far as the evaluation kept it.
@@ -146,7 +146,7 @@ fn pro(evaluation: &Evaluation) -> Result<Option<Figure>, askama::Error> {
         .into_iter()
         .filter_map(|(name, value)| Some(("default".to_owned(), format!("{name} {}", area(value?)))))
         .collect();
-    Ok(Some(Figure { title: "Per-region overlap", svg: chart.render()?, key }))
+    Ok(Some(Figure { title: "Per-region overlap".to_owned(), svg: chart.render()?, key }))
 }
 
 /// One quantity of the training over time; `None` where it was not recorded at least twice.
@@ -180,5 +180,5 @@ fn course(
         Axis::linear(low.min(0.0), high),
     );
     chart.line("default", points.into_iter());
-    Ok(Some(Figure { title, svg: chart.render()?, key: Vec::new() }))
+    Ok(Some(Figure { title: title.to_owned(), svg: chart.render()?, key: Vec::new() }))
 }

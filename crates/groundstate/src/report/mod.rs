@@ -7,6 +7,7 @@
 //! worth drawing.
 
 mod chart;
+mod drift;
 mod error;
 mod figures;
 mod gallery;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use askama::Template as _;
 
+pub use drift::{Course, DriftPage, write_drift};
 pub use error::ReportError;
 pub use gallery::choose;
 pub use picture::{Card, Picture};

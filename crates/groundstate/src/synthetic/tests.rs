@@ -106,7 +106,7 @@ fn a_written_data_set_holds_the_generated_parts() {
         assert!(of_kind.iter().any(|s| s.load_mask(96, 96).unwrap().as_ref() == Some(&part.mask)));
     }
     let input = Preprocessing { size: 96, ..Preprocessing::default() };
-    assert!(crate::dataset::load_all(&dataset.train, &input).failures.is_empty());
+    assert!(crate::dataset::load_all(&dataset.train, |image| input.apply(image)).failures.is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::gaussian::ClosedForm;
 use super::learn::OptimiserConfig;
 use super::learned::{LearnedMethod, Learning};
 use super::{Method, TrainError};
-use crate::image::{Colour, Fit, Preprocessing};
+use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi};
 use crate::model::{CELL, GaussianConfig, NetworkConfig};
 use crate::score::MapKind;
 
@@ -88,6 +88,8 @@ pub struct TrainConfig {
     pub fit: Fit,
     /// Colour or grey.
     pub colour: Colour,
+    /// Region of interest: polygons with corners as shares of width and height; empty for all.
+    pub roi: Vec<Polygon>,
     /// Share of the normal pictures that training does not see and that calibrate the detector, so that
     /// its rates hold exactly ([`Basis::HeldOut`](crate::calibrate::Basis)); with 0, all are trained on
     /// and the calibration is cross-fitted.
@@ -117,6 +119,7 @@ impl Default for TrainConfig {
             size: None,
             fit: Fit::default(),
             colour: Colour::default(),
+            roi: Vec::new(),
             calibration_share: 0.0,
             gaussian: GaussianConfig::default(),
             on_reference: false,
@@ -136,6 +139,7 @@ impl TrainConfig {
     /// Names the first setting that is out of range.
     pub fn check(self) -> Result<Self, TrainError> {
         self.preprocessing().check()?;
+        self.roi()?;
         self.gaussian.check()?;
         self.optimiser.check()?;
         Contrast::new(&self.contrast)?;
@@ -178,6 +182,17 @@ impl TrainConfig {
     pub fn preprocessing(&self) -> Preprocessing {
         let size = self.size.unwrap_or(self.method.default_size());
         Preprocessing { size, fit: self.fit, colour: self.colour }
+    }
+
+    /// The region of interest, where there is one.
+    ///
+    /// # Errors
+    /// When a polygon is none or nothing is inside.
+    pub fn roi(&self) -> Result<Option<Roi>, TrainError> {
+        if self.roi.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Roi::from_polygons(&self.roi, self.preprocessing().size)?))
     }
 
     /// The method, set up.

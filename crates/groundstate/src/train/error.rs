@@ -3,7 +3,7 @@
 use groundstate_nn::{NetworkError, OptimiserError};
 
 use crate::calibrate::CalibrateError;
-use crate::image::ImageError;
+use crate::image::{ImageError, RoiError};
 use crate::model::GaussianError;
 use crate::sampler::LangevinError;
 use crate::score::StatisticsError;
@@ -47,6 +47,9 @@ pub enum TrainError {
     /// Preprocessing settings are out of range.
     #[error(transparent)]
     Preprocessing(#[from] ImageError),
+    /// The region of interest is none.
+    #[error(transparent)]
+    Roi(#[from] RoiError),
     /// The trained energy is broken.
     #[error("the trained energy cannot be used: {0}")]
     Statistics(#[from] StatisticsError),

@@ -89,6 +89,9 @@ pub trait Method {
 
 /// Trains a detector from preprocessed normal pictures.
 ///
+/// What happened before preprocessing is the caller's to set in the detector:
+/// [`Detector::roi`] and [`Detector::conditions`].
+///
 /// `start` is when the user began to wait: reading the pictures counts.
 ///
 /// # Errors
@@ -124,7 +127,9 @@ pub fn train(
         notes: trained.notes,
     };
     let mut detector = Detector {
+        roi: None,
         preprocessing,
+        conditions: Vec::new(),
         energy: trained.energy,
         normaliser,
         default_score: trained.default_score.to_owned(),

@@ -1,0 +1,84 @@
+//! The region of interest, from `train --roi` to every later command.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use groundstate::image::{Image, read, write_png};
+use serde_json::Value;
+
+use crate::groundstate;
+use crate::program::{FIXTURE, Run};
+
+/// A white rectangle over the left half.
+fn write_left_half(path: &Path) {
+    let pixels = (0..32 * 32).map(|at| if at % 32 < 16 { 1.0 } else { 0.0 }).collect();
+    write_png(path, &Image { width: 32, height: 32, channels: 1, pixels }).unwrap();
+}
+
+/// The fixture's good part with a checkered square at column `left`.
+fn write_damaged(folder: &Path, left: usize) -> PathBuf {
+    let mut image = read(&FIXTURE.good_part()).unwrap();
+    for at in (0..14).flat_map(|y| (0..14).map(move |x| (y + 24) * 64 + x + left)) {
+        let channels = image.channels;
+        image.pixels[at * channels..][..channels].fill(if at % 2 == 0 { 1.0 } else { 0.0 });
+    }
+    let path = folder.join(format!("{left}.png"));
+    write_png(&path, &image).unwrap();
+    path
+}
+
+/// What `inspect --json` says, without the path.
+fn inspected(model: &Path, image: &Path) -> Value {
+    let run: Run = groundstate!("inspect", model, image, "--json");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let mut line: Value = serde_json::from_slice(&run.stdout).unwrap();
+    line.as_object_mut().unwrap().remove("path");
+    line
+}
+
+#[test]
+fn what_lies_outside_counts_nowhere_and_what_lies_inside_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mask, model) = (folder.path().join("roi.png"), folder.path().join("m.gsm"));
+    write_left_half(&mask);
+    let run = groundstate!("train", FIXTURE.data(), "-o", model, "--size", "64", "--roi", mask, "-q");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
+    assert_eq!(info["roi_area"], 0.5);
+
+    let good = inspected(&model, &FIXTURE.good_part());
+    let outside = write_damaged(folder.path(), 44);
+    assert_eq!(inspected(&model, &outside), good, "every score, p-value and region is the same");
+    let inside = inspected(&model, &write_damaged(folder.path(), 8));
+    assert!(inside["p_value"].as_f64() < good["p_value"].as_f64() && inside["flagged"] == true, "{inside}");
+    for region in inside["regions"].as_array().unwrap() {
+        let bounds = &region["box"];
+        assert!(bounds["left"].as_u64().unwrap() + bounds["width"].as_u64().unwrap() <= 32, "{region}");
+    }
+    let drift = |image: &Path| groundstate!("drift", model, image, "--json", "-q").text();
+    let values = |text: String| serde_json::from_str::<Value>(&text).unwrap()["course"][0]["values"].clone();
+    assert_eq!(values(drift(&outside)), values(drift(&FIXTURE.good_part())));
+}
+
+#[test]
+fn polygons_in_the_configuration_are_a_region_too_and_bad_ones_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
+    let train = |roi: &str| {
+        fs::write(&config, format!("size = 64\nroi = {roi}\n")).unwrap();
+        groundstate!("train", FIXTURE.data(), "-o", model, "--config", config, "-q")
+    };
+    let run = train("[[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]]");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let outside = write_damaged(folder.path(), 44);
+    assert_eq!(inspected(&model, &outside), inspected(&model, &FIXTURE.good_part()));
+    let run = train("[[[0.0, 0.0], [40.0, 0.0], [0.5, 1.0]]]");
+    assert_eq!(run.code, Some(2));
+    assert!(run.error().contains("polygon 0") && run.error().contains("(40, 0)"), "{}", run.stderr);
+
+    let black = folder.path().join("black.png");
+    write_png(&black, &Image { width: 8, height: 8, channels: 1, pixels: vec![0.0; 64] }).unwrap();
+    let run = groundstate!("train", FIXTURE.data(), "-o", model, "--roi", black);
+    assert_eq!(run.code, Some(2));
+    assert!(run.error().contains("black.png") && run.error().contains("holds no pixel"), "{}", run.stderr);
+}
