@@ -147,7 +147,7 @@ pub(crate) struct RateArguments {
     /// Share of normal parts that may be rejected, such as 0.01 [default: the model's; 0.01 in a new one]
     #[arg(long, value_name = "RATE")]
     false_reject_rate: Option<f64>,
-    /// Share of normal parts that may show a region [default: the model's; 0.01 in a new one]
+    /// Share of normal parts that may show a region [default: the model's; 0.05 in a new one]
     #[arg(long, value_name = "RATE")]
     pixel_false_alarm_rate: Option<f64>,
 }

@@ -26,7 +26,9 @@ fn new_normal_parts_set_both_thresholds_and_the_old_ones_stay_in_the_file() {
     let (data, model) = (folder.path().join("data"), folder.path().join("new.gsm"));
     write_normals(&data, 30);
     let normals = data.join("train/good");
-    let run = groundstate!("calibrate", FIXTURE.model(), normals, "-o", model, "--false-reject-rate", "0.1");
+    let rates = ["--false-reject-rate", "0.1", "--pixel-false-alarm-rate", "0.01"];
+    let (before, old) = (calibration(&FIXTURE.model()), FIXTURE.model());
+    let run = groundstate!("calibrate", old, normals, "-o", model, rates[0], rates[1], rates[2], rates[3]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.text().contains("calibrated on 30 images"), "{}", run.text());
     // 10 % needs 9 images, 1 % for regions needs 99.
@@ -35,7 +37,7 @@ fn new_normal_parts_set_both_thresholds_and_the_old_ones_stay_in_the_file() {
         run.stderr.contains("a pixel false-alarm rate of 1 % needs 99 calibration images; 30 can promise")
     );
 
-    let (before, after) = (calibration(&FIXTURE.model()), calibration(&model));
+    let after = calibration(&model);
     assert_eq!((&after["basis"], &after["count"]), (&"held_out".into(), &30.into()));
     assert_eq!(after["false_reject_rate"], 0.1);
     let past = &after["past"][0];

@@ -12,8 +12,9 @@ pub use conformal::{Conformal, check_rate, scores_needed};
 
 /// Share of normal pictures that verdicts may reject unless the user states another.
 pub const DEFAULT_FALSE_REJECT_RATE: f64 = 0.01;
-/// Share of normal pictures that may show a region unless the user states another.
-pub const DEFAULT_PIXEL_FALSE_ALARM_RATE: f64 = 0.01;
+/// Share of normal pictures that may show a region unless the user states another. It is higher than
+/// that of verdicts because a lower threshold covers more of a defect.
+pub const DEFAULT_PIXEL_FALSE_ALARM_RATE: f64 = 0.05;
 
 /// What scores of normal pictures were taken with, and therefore what thresholds guarantee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
