@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     let source = Source { root: Some(data), dataset };
     let trained = train_dataset(&source, &training, &interrupt, console)?;
     artifact::save(&trained.detector, &model)?;
-    let evaluated = evaluate_dataset(&trained.detector, &source, true, console)?;
+    let evaluated = evaluate_dataset(&trained.detector, &source, Some(trained.cost), true, console)?;
     let page = write_report(&output, &trained.summary(), &trained.detector, &source, &evaluated)?;
     let mut out = stdout();
     writeln!(out, "{}", table::evaluation("made-up flanges", &evaluated.evaluation))?;

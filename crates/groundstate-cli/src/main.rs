@@ -8,6 +8,7 @@
 mod arguments;
 mod benchmark;
 mod console;
+mod cost;
 mod demo;
 mod evaluate;
 mod info;

@@ -14,6 +14,7 @@ use groundstate::train::{Control, TrainError, train};
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments, with_rate};
 use crate::console::Console;
+use crate::cost::Cost;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::progress::{self, TrainingProgress};
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     /// The model file to write
     #[arg(short, long, value_name = "MODEL")]
     output: PathBuf,
+    /// Print a JSON object about the training; docs/json.md lists the keys
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     training: TrainingArguments,
 }
@@ -46,7 +50,11 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Out
     let interrupt = Interrupt::listen(STOP_MESSAGE)?;
     let trained = train_dataset(&source, &training, &interrupt, console)?;
     artifact::save(&trained.detector, &arguments.output)?;
-    writeln!(stdout(), "{}: {}", arguments.output.display(), trained.summary())?;
+    if arguments.json {
+        writeln!(stdout(), "{}", trained.as_json())?;
+    } else {
+        writeln!(stdout(), "{}: {}", arguments.output.display(), trained.summary())?;
+    }
     Ok(Outcome::Complete)
 }
 
@@ -56,6 +64,8 @@ pub(crate) struct TrainedModel {
     pub(crate) detector: Detector,
     /// Images that could not be read.
     pub(crate) left_out: usize,
+    /// What it took.
+    pub(crate) cost: Cost,
 }
 
 impl TrainedModel {
@@ -64,8 +74,11 @@ impl TrainedModel {
         let record = &self.detector.record;
         let mut line = format!(
             "{}, trained on {} pictures, calibrated on {}, in {:.1} s",
-            record.method, record.pictures, record.held_out, record.seconds
+            record.method, record.pictures, record.held_out, self.cost.train_seconds
         );
+        if record.steps > 0 {
+            line += &format!(" and {} steps", record.steps);
+        }
         if self.left_out > 0 {
             line += &format!("; {} unreadable images left out", self.left_out);
         }
@@ -75,6 +88,21 @@ impl TrainedModel {
             several => line += &format!("; {several} notes"),
         }
         line
+    }
+
+    /// The same for programs.
+    fn as_json(&self) -> serde_json::Value {
+        let record = &self.detector.record;
+        serde_json::json!({
+            "method": record.method,
+            "pictures": record.pictures,
+            "held_out": record.held_out,
+            "left_out": self.left_out,
+            "steps": record.steps,
+            "train_seconds": self.cost.train_seconds,
+            "peak_memory_mib": self.cost.peak_memory_mib,
+            "notes": record.notes,
+        })
     }
 }
 
@@ -102,11 +130,12 @@ pub(crate) fn train_dataset(
     });
     progress.finish();
     let mut detector = trained.map_err(|error| explain(error, left_out))?;
+    let cost = Cost::since(start);
     if left_out > 0 {
         detector.record.notes.push(format!("{left_out} unreadable images were left out"));
     }
     detector.record.notes.iter().for_each(|note| console.note(note));
-    Ok(TrainedModel { detector: with_rate(detector, training.false_reject_rate)?, left_out })
+    Ok(TrainedModel { detector: with_rate(detector, training.false_reject_rate)?, left_out, cost })
 }
 
 /// Fails before the training, not after it, if the model could not be written to `path`.

@@ -6,6 +6,7 @@
 
 mod summary;
 
+use std::fs::File;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -137,15 +138,17 @@ impl Workplace {
         let temporary = self.temporary.path();
         let folder = self.models.as_deref().unwrap_or(temporary);
         let (model, json) = (folder.join(format!("{name}.gsm")), temporary.join("evaluation.json"));
+        let training = temporary.join("training.json");
         let mut train = self.command("train");
-        train.arg(category).arg("--output").arg(&model);
+        train.arg(category).arg("--json").arg("--output").arg(&model);
+        train.stdout(File::create(&training).context("cannot write to the temporary folder")?);
         train.arg("--config").arg(temporary.join("config.toml"));
         if let Some(rate) = self.false_reject_rate {
             train.arg("--false-reject-rate").arg(rate.to_string());
         }
         finish(train, "training")?;
         let mut evaluate = self.command("evaluate");
-        evaluate.arg(&model).arg(category).arg("--json").arg(&json);
+        evaluate.arg(&model).arg(category).arg("--json").arg(&json).arg("--training").arg(&training);
         if let Some(folder) = &self.report {
             evaluate.arg("--report").arg(folder.join(name));
         }

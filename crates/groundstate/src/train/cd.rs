@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::dsm::standard_normal;
-use super::learn::{Objective, StepReport};
+use super::objective::{Objective, StepReport};
 use super::student::Student;
 use crate::model::Batch;
 use crate::sampler::{Langevin, LangevinConfig, ReplayBuffer};

@@ -8,20 +8,26 @@ mod cd;
 mod config;
 mod contrast;
 mod corrupt;
+mod course;
+mod draw;
 mod dsm;
 mod error;
 mod gaussian;
 mod learn;
 mod learned;
+mod learner;
+mod objective;
+mod optimiser;
 mod progress;
 mod student;
+mod watch;
 
 pub use cd::CdConfig;
 pub use config::{MethodName, TrainConfig};
 pub use contrast::ContrastConfig;
 pub use dsm::DsmConfig;
 pub use error::TrainError;
-pub use learn::OptimiserConfig;
+pub use optimiser::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
 
 use std::time::Instant;
@@ -64,8 +70,10 @@ pub struct Trained {
     pub default_map: MapKind,
     /// Pictures that the energy was trained on.
     pub pictures: usize,
-    /// Optimiser steps.
+    /// Optimiser steps taken.
     pub steps: u64,
+    /// Optimiser steps that the training was to have, for methods that take steps.
+    pub planned_steps: Option<u64>,
     /// The course of training.
     pub curve: Vec<CurvePoint>,
     /// What the user should know.
@@ -107,13 +115,13 @@ pub fn train(
     let all: Vec<&Evaluated> = trained.held_out.iter().collect();
     let normaliser = Normaliser::fit(&all, trained.stabiliser, shape)?;
     let scores = calibration_scores(&trained, shape)?;
+    let mut recorded = config.clone();
+    recorded.optimiser.steps = trained.planned_steps.or(recorded.optimiser.steps);
     let record = TrainingRecord {
         method: config.method.to_string(),
-        config: serde_json::to_value(&config).expect("a configuration is plain data"),
+        config: serde_json::to_value(&recorded).expect("a configuration is plain data"),
         pictures: trained.pictures,
         held_out: trained.held_out.len(),
-        seconds: start.elapsed().as_secs_f64(),
-        peak_memory_mib: peak_memory_mib(),
         steps: trained.steps,
         curve: trained.curve,
         notes: trained.notes,
