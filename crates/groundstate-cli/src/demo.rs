@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     console.say(format_args!("making pictures in {}", data.display()));
     let dataset = write_dataset(&data, &config)?;
     let source = Source { root: Some(data), dataset };
-    let trained = train_dataset(&source, &training, &interrupt, console)?;
+    let trained = train_dataset(&source, &training, None, &interrupt, console)?;
     artifact::save(&trained.detector, &model)?;
     let evaluated = evaluate_dataset(&trained.detector, &source, Some(trained.cost), true, console)?;
     let page = write_report(&output, &trained.summary(), &trained.detector, &source, &evaluated)?;

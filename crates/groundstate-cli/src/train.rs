@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use groundstate::artifact;
 use groundstate::dataset::{Loaded, load_all};
 use groundstate::detector::Detector;
-use groundstate::image::Preprocessing;
-use groundstate::train::{Control, TrainError, train};
+use groundstate::image::{Preprocessing, remove_leftovers};
+use groundstate::train::{Checkpoints, Control, TrainError, train_with_checkpoints};
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments, with_rate};
 use crate::console::Console;
@@ -26,8 +26,9 @@ pub(crate) const STOP_MESSAGE: &str = "stopping and keeping what was learned so 
 
 /// Train a model on images of normal parts
 ///
-/// Ctrl-C stops the training and keeps the model as it is then. Images that cannot be read are left
-/// out with a warning.
+/// Ctrl-C stops the training and keeps the model as it is then; `gaussian`, which takes seconds, keeps
+/// nothing. A learned method is saved now and then to MODEL.checkpoint: killed, it goes on with --resume
+/// and ends in the same model, bit for bit. Images that cannot be read are left out with a warning.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -40,22 +41,63 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     training: TrainingArguments,
+    /// Go on with a killed training from MODEL.checkpoint, or begin where there is none
+    #[arg(long, help_heading = "Training")]
+    resume: bool,
+    /// Least time between two checkpoints
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = humantime::parse_duration,
+        help_heading = "Training"
+    )]
+    checkpoint_every: Duration,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let training = arguments.training.resolve()?;
     check_target(&arguments.output)?;
+    let checkpoints = checkpoints(&arguments.output, arguments.resume, arguments.checkpoint_every, console)?;
     let source = arguments.data.resolve()?;
     let interrupt = Interrupt::listen(STOP_MESSAGE)?;
-    let trained = train_dataset(&source, &training, &interrupt, console)?;
+    let trained = train_dataset(&source, &training, Some(&checkpoints), &interrupt, console)?;
     artifact::save(&trained.detector, &arguments.output)?;
+    checkpoints.remove().with_context(|| format!("cannot remove {}", checkpoints.path.display()))?;
     if arguments.json {
         writeln!(stdout(), "{}", trained.as_json())?;
     } else {
         writeln!(stdout(), "{}: {}", arguments.output.display(), trained.summary())?;
     }
     Ok(Outcome::Complete)
+}
+
+/// The checkpoint beside a model file.
+pub(crate) fn checkpoint_path(model: &Path) -> PathBuf {
+    let mut path = model.as_os_str().to_owned();
+    path.push(".checkpoint");
+    path.into()
+}
+
+/// Where the training is saved; fails if that would overwrite an unfinished one.
+fn checkpoints(
+    model: &Path,
+    resume: bool,
+    every: Duration,
+    console: &Console,
+) -> anyhow::Result<Checkpoints> {
+    let path = checkpoint_path(model);
+    match (path.exists(), resume) {
+        (true, true) => console.note(format_args!("going on with the training in {}", path.display())),
+        (false, true) => console.note(format_args!("there is no {}, the training begins", path.display())),
+        (true, false) => anyhow::bail!(
+            "{} holds an unfinished training; go on with it with --resume, or remove it",
+            path.display()
+        ),
+        (false, false) => {}
+    }
+    Ok(Checkpoints { path, every, resume })
 }
 
 /// A detector with what happened on the way.
@@ -110,6 +152,7 @@ impl TrainedModel {
 pub(crate) fn train_dataset(
     source: &Source,
     training: &Training,
+    checkpoints: Option<&Checkpoints>,
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<TrainedModel> {
@@ -124,7 +167,7 @@ pub(crate) fn train_dataset(
     let left_out = loaded.failures.len();
     let pictures: Vec<_> = loaded.images.into_iter().map(|(_, image)| image).collect();
     let mut progress = TrainingProgress::new(console);
-    let trained = train(&training.config, &pictures, start, &mut |moment| {
+    let trained = train_with_checkpoints(&training.config, &pictures, start, checkpoints, &mut |moment| {
         progress.show(moment);
         if interrupt.requested() { Control::Stop } else { Control::Continue }
     });
@@ -138,7 +181,8 @@ pub(crate) fn train_dataset(
     Ok(TrainedModel { detector: with_rate(detector, training.false_reject_rate)?, left_out, cost })
 }
 
-/// Fails before the training, not after it, if the model could not be written to `path`.
+/// Fails before the training, not after it, if the model could not be written to `path`; removes what a
+/// killed training left half-written beside it.
 pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
     let cannot = || format!("cannot write the model file {}", path.display());
     match fs::metadata(path) {
@@ -152,7 +196,10 @@ pub(crate) fn check_target(path: &Path) -> anyhow::Result<()> {
     probe.push(name);
     probe.push(format!(".{}.probe", std::process::id()));
     let probe = path.with_file_name(probe);
-    fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).with_context(cannot)
+    fs::File::create_new(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .and_then(|()| remove_leftovers(path))
+        .with_context(cannot)
 }
 
 /// Reads and prepares all images, with a bar.

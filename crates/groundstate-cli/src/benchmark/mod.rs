@@ -20,6 +20,7 @@ use crate::console::Console;
 use crate::evaluate::write_json;
 use crate::interrupt::Interrupt;
 use crate::outcome::{Interrupted, Outcome};
+use crate::train::checkpoint_path;
 use summary::{Rows, Summary};
 
 /// Train and evaluate on every category of a data set
@@ -139,6 +140,8 @@ impl Workplace {
         let folder = self.models.as_deref().unwrap_or(temporary);
         let (model, json) = (folder.join(format!("{name}.gsm")), temporary.join("evaluation.json"));
         let training = temporary.join("training.json");
+        // A benchmark that was killed left it; this one measures a training from its beginning.
+        let _ = std::fs::remove_file(checkpoint_path(&model));
         let mut train = self.command("train");
         train.arg(category).arg("--json").arg("--output").arg(&model);
         train.stdout(File::create(&training).context("cannot write to the temporary folder")?);

@@ -8,4 +8,5 @@ mod inspect;
 mod interrupt;
 mod model_files;
 mod program;
+mod resume;
 mod train;

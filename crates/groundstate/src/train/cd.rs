@@ -126,6 +126,16 @@ impl Objective for Cd {
         2 * batch
     }
 
+    /// The chains and their gain.
+    fn memory(&self) -> Vec<u8> {
+        postcard::to_stdvec(&(self.gain, &self.buffer)).expect("chains are plain data")
+    }
+
+    fn remember(&mut self, memory: &[u8], picture_len: usize) -> Option<()> {
+        let (gain, buffer): (f32, ReplayBuffer) = postcard::from_bytes(memory).ok()?;
+        buffer.fits(self.config.buffer, picture_len).then(|| (self.gain, self.buffer) = (gain, buffer))
+    }
+
     fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport {
         let length = student.picture_len();
         let count = normal.len() / length;

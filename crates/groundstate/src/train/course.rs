@@ -12,7 +12,7 @@ const RUNNING_SHARE: f64 = 0.02;
 const CURVE_POINTS: u64 = 200;
 
 /// The course of training: running means for progress, block means for the record.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Course {
     pub(super) points: Vec<CurvePoint>,
     every: u64,

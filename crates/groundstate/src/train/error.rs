@@ -2,6 +2,7 @@
 
 use groundstate_nn::{NetworkError, OptimiserError};
 
+use super::checkpoint::CheckpointError;
 use crate::calibrate::CalibrateError;
 use crate::image::ImageError;
 use crate::model::GaussianError;
@@ -47,6 +48,9 @@ pub enum TrainError {
     /// Preprocessing settings are out of range.
     #[error(transparent)]
     Preprocessing(#[from] ImageError),
+    /// The training cannot be saved, or cannot go on from what was saved.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The trained energy is broken.
     #[error("the trained energy cannot be used: {0}")]
     Statistics(#[from] StatisticsError),

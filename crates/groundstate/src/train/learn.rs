@@ -9,7 +9,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::learner::{Health, Learner, Setting};
+use super::checkpoint::Keeper;
+use super::learner::{Health, Learner, Saved, Setting};
 use super::objective::Objective;
 use super::{Control, Lesson, Observer, TrainError};
 use crate::detector::CurvePoint;
@@ -68,18 +69,26 @@ pub(super) fn learn(
     lesson: &Lesson,
     observer: &mut Observer,
 ) -> Result<Outcome, TrainError> {
-    let planned_steps = match length.stated_steps {
-        Some(steps) => steps,
-        None => {
+    let keeper = lesson.keeper.as_ref();
+    let saved: Option<Saved> = keeper.map(Keeper::saved).transpose()?.flatten();
+    let planned_steps = match (&saved, length.stated_steps) {
+        (Some(saved), _) => saved.steps(),
+        (None, Some(steps)) => steps,
+        (None, None) => {
             let trial = Learner::new(setting, objective()?, length.usual_steps)?;
             affordable_steps(trial, length, lesson.start)?
         }
     };
     let mut learner = Learner::new(setting, objective()?, planned_steps)?;
-    let began = Instant::now();
+    let seconds_before = saved.as_ref().map_or(0.0, |saved| saved.seconds);
+    if let (Some(saved), Some(keeper)) = (saved, keeper) {
+        learner.restore(saved).ok_or_else(|| keeper.damaged())?;
+    }
+    let seconds = || seconds_before + lesson.start.elapsed().as_secs_f64();
+    let (first_step, began) = (learner.state().step, Instant::now());
     while learner.state().step < planned_steps {
         let step = learner.state().step;
-        if lesson.start.elapsed().as_secs_f64() >= length.budget_seconds && step > 0 {
+        if seconds() >= length.budget_seconds && step > 0 {
             let budget = length.budget_seconds;
             learner.note(format!(
                 "the budget of {budget} s ended training after {step} of {planned_steps} steps"
@@ -87,14 +96,16 @@ pub(super) fn learn(
             break;
         }
         let health = learner.step()?;
-        let state = learner.state();
-        let pictures = state.step * setting.optimiser.batch as u64;
-        let images_per_second = pictures as f64 / began.elapsed().as_secs_f64();
-        let seconds = lesson.start.elapsed().as_secs_f64();
-        let progress = state.course.progress(state.step, planned_steps, seconds, images_per_second);
         if health == Health::Lost {
             break;
         }
+        if let Some(keeper) = keeper.filter(|keeper| keeper.is_due()) {
+            keeper.save(&learner.saved(seconds()))?;
+        }
+        let state = learner.state();
+        let pictures = (state.step - first_step) * setting.optimiser.batch as u64;
+        let images_per_second = pictures as f64 / began.elapsed().as_secs_f64();
+        let progress = state.course.progress(state.step, planned_steps, seconds(), images_per_second);
         if observer(&progress) == Control::Stop {
             let note = format!("training was stopped after {} steps", state.step);
             learner.note(note);

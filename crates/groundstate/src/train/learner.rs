@@ -1,8 +1,11 @@
 //! A network in the middle of its training, and one step of it.
 
-use groundstate_nn::{AdamW, AdamWSettings, LastLayer, Schedule, WeightAverage};
+use std::borrow::Cow;
+
+use groundstate_nn::{AdamW, AdamWSettings, LastLayer, Parameters, Schedule, WeightAverage};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::course::Course;
 use super::draw::draw;
@@ -46,7 +49,25 @@ pub(super) struct Learner<'a> {
     state: State,
 }
 
+/// A training as a checkpoint holds it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Saved<'a> {
+    state: Cow<'a, State>,
+    parameters: Cow<'a, Parameters>,
+    memory: Vec<u8>,
+    /// Wall time that the training has taken.
+    pub(super) seconds: f64,
+}
+
+impl Saved<'_> {
+    /// Steps of the whole training.
+    pub(super) fn steps(&self) -> u64 {
+        self.state.steps
+    }
+}
+
 /// What changes from step to step, besides the weights and what the objective remembers.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct State {
     /// Steps taken.
     pub(super) step: u64,
@@ -92,6 +113,34 @@ impl<'a> Learner<'a> {
             watch: Watch::new(parameters),
         };
         Ok(Self { setting, objective, student, state })
+    }
+
+    /// What a checkpoint of this training holds, after `seconds` of wall time.
+    pub(super) fn saved(&self, seconds: f64) -> Saved<'_> {
+        Saved {
+            state: Cow::Borrowed(&self.state),
+            parameters: Cow::Borrowed(&self.student.learned().parameters),
+            memory: self.objective.memory(),
+            seconds,
+        }
+    }
+
+    /// Goes back to what was saved of this same training; `None` if it is of another form.
+    pub(super) fn restore(&mut self, saved: Saved) -> Option<()> {
+        let Saved { state, parameters, memory, .. } = saved;
+        let own = &self.student.learned().parameters;
+        let fits = parameters.same_form(own)
+            && state.optimiser.fits(own)
+            && state.average.parameters().same_form(own)
+            && state.watch.fits(own)
+            && state.step <= state.steps;
+        if !fits {
+            return None;
+        }
+        self.objective.remember(&memory, self.student.picture_len())?;
+        self.student.restore(&parameters);
+        self.state = state.into_owned();
+        Some(())
     }
 
     /// Where the training is.

@@ -5,6 +5,7 @@
 //! detector.
 
 mod cd;
+mod checkpoint;
 mod config;
 mod contrast;
 mod corrupt;
@@ -23,6 +24,7 @@ mod student;
 mod watch;
 
 pub use cd::CdConfig;
+pub use checkpoint::{CheckpointError, Checkpoints};
 pub use config::{MethodName, TrainConfig};
 pub use contrast::ContrastConfig;
 pub use dsm::DsmConfig;
@@ -54,6 +56,8 @@ pub struct Lesson<'a> {
     pub seed: u64,
     /// When training began; budgets count from here.
     pub start: Instant,
+    /// Keeps it on disk, where that is wanted.
+    keeper: Option<checkpoint::Keeper>,
 }
 
 /// What a method gives back.
@@ -103,12 +107,30 @@ pub fn train(
     start: Instant,
     observer: &mut Observer,
 ) -> Result<Detector, TrainError> {
+    train_with_checkpoints(config, pictures, start, None, observer)
+}
+
+/// Does what [`train`] does, and saves the training on the way, so that it can go on after it was
+/// killed. The closed form takes seconds and starts anew.
+///
+/// The checkpoint stays: [`Checkpoints::remove`] is for the caller who has the model in a safe place.
+///
+/// # Errors
+/// As [`train`]; also when a checkpoint cannot be written or gone on from.
+pub fn train_with_checkpoints(
+    config: &TrainConfig,
+    pictures: &[Image],
+    start: Instant,
+    checkpoints: Option<&Checkpoints>,
+    observer: &mut Observer,
+) -> Result<Detector, TrainError> {
     let config = config.clone().check()?;
     let preprocessing = config.preprocessing();
     if pictures.len() < 2 {
         return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
     }
-    let lesson = Lesson { pictures, seed: config.seed, start };
+    let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, pictures));
+    let lesson = Lesson { pictures, seed: config.seed, start, keeper };
     let trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
     let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);

@@ -35,6 +35,17 @@ pub(super) trait Objective {
     /// Most pictures that go through the network at once, for `batch` normal ones.
     fn pictures_at_once(&self, batch: usize) -> usize;
 
+    /// What it remembers from step to step, for a checkpoint; nothing unless it says so.
+    fn memory(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes back what [`Objective::memory`] gave; `None` if that was not for pictures of
+    /// `picture_len` values.
+    fn remember(&mut self, memory: &[u8], _picture_len: usize) -> Option<()> {
+        memory.is_empty().then_some(())
+    }
+
     /// Computes the loss on normal pictures and collects its parameter gradient in the student.
     fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport;
 }

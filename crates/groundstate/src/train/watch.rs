@@ -12,7 +12,7 @@ const MAX_RECOVERIES: u32 = 3;
 const SNAPSHOT_STEPS: u64 = 100;
 
 /// Notices divergence and remembers weights from before it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Watch {
     sound: [Parameters; 2],
     recoveries: u32,
@@ -22,6 +22,11 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(parameters: &Parameters) -> Self {
         Self { sound: [parameters.clone(), parameters.clone()], recoveries: 0, usual_norm: 0.0 }
+    }
+
+    /// Whether it watches over parameters of this form.
+    pub(super) fn fits(&self, parameters: &Parameters) -> bool {
+        self.sound.iter().all(|sound| sound.same_form(parameters))
     }
 
     /// Factor on the learning rate: halved at each recovery.
