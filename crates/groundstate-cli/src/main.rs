@@ -11,6 +11,8 @@ mod console;
 mod cost;
 mod demo;
 mod evaluate;
+#[cfg(test)]
+mod fuzz;
 mod info;
 mod inspect;
 mod interrupt;

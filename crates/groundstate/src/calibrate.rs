@@ -81,9 +81,10 @@ impl Calibration {
         self.false_reject_rate.max(1.0 / (self.count() + 1) as f64)
     }
 
-    /// Conformal p-value in (0, 1] of a score: small is anomalous.
+    /// Conformal p-value in (0, 1] of a score: small is anomalous. A score that is no number has the
+    /// least one.
     pub fn p_value(&self, score: f64) -> f64 {
-        let below = self.scores.partition_point(|&s| s < score);
+        let below = if score.is_nan() { self.count() } else { self.scores.partition_point(|&s| s < score) };
         (1 + self.count() - below) as f64 / (self.count() + 1) as f64
     }
 
@@ -124,6 +125,7 @@ mod tests {
         assert_eq!(calibration.p_value(0.5), 1.0);
         assert_eq!(calibration.p_value(2.0), 0.75);
         assert_eq!(calibration.p_value(9.0), 0.25);
+        assert_eq!(calibration.p_value(f64::NAN), 0.25);
     }
 
     #[test]

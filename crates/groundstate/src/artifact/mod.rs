@@ -87,7 +87,15 @@ pub fn load(path: &Path) -> Result<Detector, ArtifactError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ArtifactError::TooLarge { path: path.to_owned(), limit: MAX_BYTES });
     }
-    from_bytes(&bytes).map_err(|what| what.at(path))
+    decode(&bytes, path)
+}
+
+/// Does what [`load`] does with bytes in memory; `name` is what errors call them.
+///
+/// # Errors
+/// As [`load`], less the file system's.
+pub fn decode(bytes: &[u8], name: &Path) -> Result<Detector, ArtifactError> {
+    from_bytes(bytes).map_err(|what| what.at(name))
 }
 
 fn to_bytes(detector: &Detector) -> Vec<u8> {
@@ -151,10 +159,14 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
         }
         Ok(MapStatistics { width: expected.0, height: expected.1, mean, spread })
     };
+    let gradient_floor = description.gradient_floor;
+    if !(gradient_floor.is_finite() && gradient_floor > 0.0) {
+        return Err(format!("the floor of the gradient map is {gradient_floor}, expected a positive number"));
+    }
     let (energy_grid, gradient_grid) = crate::score::grids(&energy, preprocessing.size);
     let normaliser = Normaliser {
         stabiliser: description.stabiliser,
-        gradient_floor: description.gradient_floor,
+        gradient_floor,
         energy: statistics("energy", energy_grid)?,
         gradient: statistics("gradient", gradient_grid)?,
     };
