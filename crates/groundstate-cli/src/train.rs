@@ -10,7 +10,7 @@ use groundstate::artifact;
 use groundstate::dataset::{Loaded, load_all};
 use groundstate::detector::Detector;
 use groundstate::image::{Preprocessing, remove_leftovers};
-use groundstate::train::{Checkpoints, Control, TrainError, train_with_checkpoints};
+use groundstate::train::{Checkpoints, Control, MethodName, TrainError, train_with_checkpoints};
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments, with_rate};
 use crate::console::Console;
@@ -22,7 +22,12 @@ use crate::progress::{self, TrainingProgress};
 /// Images that are read between two looks at Ctrl-C.
 const READING_CHUNK: usize = 32;
 /// What the first Ctrl-C does.
-pub(crate) const STOP_MESSAGE: &str = "stopping and keeping what was learned so far";
+pub(crate) fn stop_message(method: MethodName) -> &'static str {
+    match method {
+        MethodName::Gaussian => "stopping; nothing is kept of a closed form that is not complete",
+        _ => "stopping and keeping what was learned so far",
+    }
+}
 
 /// Train a model on images of normal parts
 ///
@@ -61,7 +66,7 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Out
     check_target(&arguments.output)?;
     let checkpoints = checkpoints(&arguments.output, arguments.resume, arguments.checkpoint_every, console)?;
     let source = arguments.data.resolve()?;
-    let interrupt = Interrupt::listen(STOP_MESSAGE)?;
+    let interrupt = Interrupt::listen(stop_message(training.config.method))?;
     let trained = train_dataset(&source, &training, Some(&checkpoints), &interrupt, console)?;
     artifact::save(&trained.detector, &arguments.output)?;
     checkpoints.remove().with_context(|| format!("cannot remove {}", checkpoints.path.display()))?;

@@ -3,6 +3,7 @@
 mod benchmark;
 mod demo;
 mod evaluate;
+mod files;
 mod help;
 mod inspect;
 mod interrupt;

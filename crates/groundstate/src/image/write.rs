@@ -63,6 +63,14 @@ pub fn write_map(path: &Path, map: &Map) -> Result<(), ImageError> {
 /// # Errors
 /// The operating system's reason; the temporary file is removed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match replace(path, bytes) {
+        // Another process may have swept the temporary file away before it was locked.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(path, bytes),
+        result => result,
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let mut temporary = temporary_prefix(path)?;
     temporary.push(format!("{}-{}{TEMPORARY}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
