@@ -8,5 +8,5 @@ import sys
 found = json.load(open(sys.argv[1]))
 image = found["image_auroc"][found["default_score"]]["value"]
 pixel = found["pixel_auroc"]
-print(f"bottle: image AUROC {image:.4f}, pixel AUROC {pixel:.4f}, trained in {found['train_seconds']:.1f} s")
+print(f"bottle: image AUROC {image:.4f}, pixel AUROC {pixel:.4f}")
 assert image >= 0.985 and pixel >= 0.975, "expected 0.99 and 0.98 to two digits"

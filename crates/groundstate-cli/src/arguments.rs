@@ -247,7 +247,11 @@ impl TrainingArguments {
 
 fn read_config(path: &Path) -> anyhow::Result<TrainConfig> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).map_err(|error| {
+    parse_config(&text, path)
+}
+
+fn parse_config(text: &str, path: &Path) -> anyhow::Result<TrainConfig> {
+    toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start);
         let line = 1 + text.bytes().take(before).filter(|&byte| byte == b'\n').count();
         anyhow::anyhow!("{}, line {line}: {}", path.display(), error.message())
@@ -290,5 +294,48 @@ impl From<ColourName> for Colour {
             ColourName::Rgb => Self::Rgb,
             ColourName::Grey => Self::Grey,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+    use crate::fuzz;
+
+    const PIECES: [&str; 16] = [
+        "=",
+        "[",
+        "]",
+        "\"",
+        "'",
+        "\n",
+        "#",
+        ".",
+        "-1",
+        "1e999",
+        "nan",
+        "inf",
+        "18446744073709551616",
+        "{",
+        "true",
+        "é",
+    ];
+
+    #[test]
+    fn a_damaged_configuration_file_is_read_or_refused() {
+        let sound = toml::to_string(&TrainConfig::default()).unwrap();
+        let places: Vec<usize> = sound.char_indices().map(|(at, _)| at).collect();
+        fuzz::run(|rng| {
+            let mut text = sound.clone();
+            let from = rng.random_range(0..places.len());
+            let to = (from + rng.random_range(0..8)).min(places.len() - 1);
+            text.replace_range(places[from]..places[to], PIECES[rng.random_range(0..PIECES.len())]);
+            match parse_config(&text, Path::new("c.toml")) {
+                Ok(config) => drop(config.check()),
+                Err(error) => assert!(error.to_string().starts_with("c.toml, line "), "{error}"),
+            }
+        });
     }
 }

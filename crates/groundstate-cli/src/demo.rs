@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::report::write_report;
 use crate::table;
-use crate::train::{STOP_MESSAGE, check_target, train_dataset};
+use crate::train::{check_target, stop_message, train_dataset};
 
 /// Time that a learned method gets unless told otherwise, so that the demo takes less than a minute.
 const BUDGET: Duration = Duration::from_secs(30);
@@ -56,13 +56,13 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     std::fs::create_dir_all(&output)
         .with_context(|| format!("cannot make the folder {}", output.display()))?;
     check_target("the model file", &model)?;
-    let interrupt = Interrupt::listen(STOP_MESSAGE)?;
+    let interrupt = Interrupt::listen(stop_message(training.config.method))?;
     console.say(format_args!("making pictures in {}", data.display()));
     let dataset = write_dataset(&data, &config)?;
     let source = Source { root: Some(data), dataset };
-    let trained = train_dataset(&source, &training, &interrupt, console)?;
+    let trained = train_dataset(&source, &training, None, &interrupt, console)?;
     artifact::save(&trained.detector, &model)?;
-    let evaluated = evaluate_dataset(&trained.detector, &source, true, console)?;
+    let evaluated = evaluate_dataset(&trained.detector, &source, Some(trained.cost), true, console)?;
     let page = write_report(&output, &trained.summary(), &trained.detector, &source, &evaluated)?;
     let mut out = stdout();
     writeln!(out, "{}", table::evaluation("made-up flanges", &evaluated.evaluation))?;

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::arguments::{DataArguments, RateArguments, Source};
 use crate::console::Console;
+use crate::cost::Cost;
 use crate::outcome::Outcome;
 use crate::pipeline::{Beside, Inspected, inspect_all};
 use crate::report::write_report;
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Measure the energy map and the gradient map besides the default map; takes more memory and time
     #[arg(long)]
     all_maps: bool,
+    /// What `train --json` printed, for the evaluation to say what training took
+    #[arg(long, value_name = "FILE")]
+    training: Option<PathBuf>,
     #[command(flatten)]
     rates: RateArguments,
 }
@@ -49,8 +53,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     let detector = arguments.rates.apply(artifact::load(&arguments.model)?)?;
     arguments.rates.warn_of_shortage(&detector, console);
+    let cost = arguments.training.as_deref().map(Cost::read).transpose()?;
     let source = arguments.data.resolve()?;
-    let evaluated = evaluate_dataset(&detector, &source, arguments.all_maps, console)?;
+    let evaluated = evaluate_dataset(&detector, &source, cost, arguments.all_maps, console)?;
     if let Some(path) = &arguments.json {
         write_json(path, &evaluated.evaluation)?;
     }
@@ -90,6 +95,7 @@ impl Evaluated {
 pub(crate) fn evaluate_dataset(
     detector: &Detector,
     source: &Source,
+    cost: Option<Cost>,
     all_maps: bool,
     console: &Console,
 ) -> Result<Evaluated> {
@@ -112,8 +118,8 @@ pub(crate) fn evaluate_dataset(
     }
     let mut evaluation = evaluate(&judged, &detector.default_score)?;
     evaluation.counts.failed = dataset.test.len() - judged.len();
-    evaluation.train_seconds = Some(detector.record.seconds);
-    evaluation.peak_memory_mib = detector.record.peak_memory_mib;
+    evaluation.train_seconds = cost.map(|cost| cost.train_seconds);
+    evaluation.peak_memory_mib = cost.and_then(|cost| cost.peak_memory_mib);
     evaluation.images_per_second = Some(judged.len() as f64 / seconds);
     let paths = samples.into_iter().map(|sample| sample.path.clone()).collect();
     Ok(Evaluated { evaluation, judged, paths, bad_masks })

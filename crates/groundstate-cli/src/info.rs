@@ -127,14 +127,10 @@ fn energy_text(model: &EnergyModel) -> String {
 
 fn training_text(detector: &Detector) -> String {
     let record = &detector.record;
-    let mut text = format!("{:.1} s", record.seconds);
-    if record.steps > 0 {
-        text += &format!(", {} steps", record.steps);
+    match record.steps {
+        0 => "closed form".to_owned(),
+        steps => format!("{steps} steps"),
     }
-    if let Some(peak) = record.peak_memory_mib {
-        text += &format!(", peak {peak:.0} MiB");
-    }
-    text
 }
 
 fn threshold_text(what: &str, calibration: &Conformal) -> String {

@@ -46,7 +46,8 @@ fn expand_one(path: &Path, console: &Console) -> Vec<Input> {
 }
 
 fn file(path: PathBuf) -> Input {
-    let relative = path.file_name().map_or_else(|| path.clone(), PathBuf::from);
+    // A path that ends in `..` has no file name; its own name must not lead out of the folder for maps.
+    let relative = path.file_name().map_or_else(|| PathBuf::from("unnamed"), PathBuf::from);
     Input { path, relative, problem: None }
 }
 
@@ -81,4 +82,83 @@ fn matching(pattern: &str, path: &Path, console: &Console) -> Vec<Input> {
         return vec![unusable(path, format!("no file matches {pattern}"))];
     }
     inputs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Component;
+
+    use rand::RngExt;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::fuzz;
+
+    /// Pieces of names and patterns; none leads out of the folder.
+    const PIECES: [&str; 21] = [
+        "*",
+        "**",
+        "?",
+        "[",
+        "]",
+        "[!a]",
+        "[a-",
+        "{a,b}",
+        "/",
+        "//",
+        "/./",
+        "\\",
+        " ",
+        "a",
+        "b.png",
+        "loop",
+        "sub",
+        "é",
+        "\u{1f980}",
+        "-",
+        "a[1].png",
+    ];
+
+    fn name(rng: &mut StdRng) -> OsString {
+        let mut name = OsString::new();
+        for _ in 0..rng.random_range(0..8) {
+            name.push(PIECES[rng.random_range(0..PIECES.len())]);
+        }
+        #[cfg(unix)]
+        if rng.random_bool(0.05) {
+            name.push(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
+        }
+        name
+    }
+
+    #[test]
+    fn any_list_of_paths_and_patterns_is_expanded_or_says_why_not() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("sub/a")).unwrap();
+        for file in ["b.png", "a[1].png", "sub/b.png", "sub/a/b.png", "sub/text.txt"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("sub/loop")).unwrap();
+        let console = Console { quiet: true };
+        fuzz::run(|rng| {
+            let mut typed = folder.path().as_os_str().to_owned();
+            typed.push("/");
+            typed.push(name(rng));
+            let typed = PathBuf::from(typed);
+            let inputs = expand(std::slice::from_ref(&typed), &console);
+            assert!(!inputs.is_empty(), "nothing is said of {typed:?}");
+            for Input { path, relative, problem } in &inputs {
+                let inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
+                assert!(inside || problem.is_some(), "{typed:?} leads to {path:?} as {relative:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_path_that_ends_in_dots_does_not_lead_out_of_the_folder_for_maps() {
+        let [input] = &expand(&["/no/such/folder/..".into()], &Console { quiet: true })[..] else { panic!() };
+        assert_eq!(input.relative, Path::new("unnamed"));
+    }
 }

@@ -9,9 +9,12 @@ mod arguments;
 mod benchmark;
 mod calibrate;
 mod console;
+mod cost;
 mod demo;
 mod drift;
 mod evaluate;
+#[cfg(test)]
+mod fuzz;
 mod info;
 mod inputs;
 mod inspect;

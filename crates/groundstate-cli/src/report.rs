@@ -57,7 +57,7 @@ fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
     facts.extend(shortage.map(|shortage| fact("Attainable rate", shortage)));
     facts.extend(record.notes.iter().map(|note| fact("Note", note.clone())));
     let point = |point: &groundstate::detector::CurvePoint| TrainingPoint {
-        seconds: point.seconds,
+        step: point.step,
         loss: point.loss,
         energy_gap: point.energy_gap,
     };

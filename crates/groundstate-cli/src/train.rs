@@ -3,18 +3,19 @@
 use std::fs;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use groundstate::artifact;
 use groundstate::conditions::Conditions;
 use groundstate::dataset::{Loaded, load_all};
 use groundstate::detector::{Detector, prepare};
-use groundstate::image::Image;
-use groundstate::train::{Control, TrainError, train};
+use groundstate::image::{Image, remove_leftovers};
+use groundstate::train::{Checkpoints, Control, MethodName, TrainError, train_with_checkpoints};
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments};
 use crate::console::Console;
+use crate::cost::Cost;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::progress::{self, TrainingProgress};
@@ -23,12 +24,18 @@ use crate::promise;
 /// Images that are read between two looks at Ctrl-C.
 const READING_CHUNK: usize = 32;
 /// What the first Ctrl-C does.
-pub(crate) const STOP_MESSAGE: &str = "stopping and keeping what was learned so far";
+pub(crate) fn stop_message(method: MethodName) -> &'static str {
+    match method {
+        MethodName::Gaussian => "stopping; nothing is kept of a closed form that is not complete",
+        _ => "stopping and keeping what was learned so far",
+    }
+}
 
 /// Train a model on images of normal parts
 ///
-/// Ctrl-C stops the training and keeps the model as it is then. Images that cannot be read are left
-/// out with a warning.
+/// Ctrl-C stops the training and keeps the model as it is then; `gaussian`, which takes seconds, keeps
+/// nothing. A learned method is saved now and then to MODEL.checkpoint: killed, it goes on with --resume
+/// and ends in the same model, bit for bit. Images that cannot be read are left out with a warning.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -36,20 +43,68 @@ pub(crate) struct Arguments {
     /// The model file to write
     #[arg(short, long, value_name = "MODEL")]
     output: PathBuf,
+    /// Print a JSON object about the training; docs/json.md lists the keys
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     training: TrainingArguments,
+    /// Go on with a killed training from MODEL.checkpoint, or begin where there is none
+    #[arg(long, help_heading = "Training")]
+    resume: bool,
+    /// Least time between two checkpoints
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = humantime::parse_duration,
+        help_heading = "Training"
+    )]
+    checkpoint_every: Duration,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let training = arguments.training.resolve()?;
     check_target("the model file", &arguments.output)?;
+    let checkpoints = checkpoints(&arguments.output, arguments.resume, arguments.checkpoint_every, console)?;
     let source = arguments.data.resolve()?;
-    let interrupt = Interrupt::listen(STOP_MESSAGE)?;
-    let trained = train_dataset(&source, &training, &interrupt, console)?;
+    let interrupt = Interrupt::listen(stop_message(training.config.method))?;
+    let trained = train_dataset(&source, &training, Some(&checkpoints), &interrupt, console)?;
     artifact::save(&trained.detector, &arguments.output)?;
-    writeln!(stdout(), "{}: {}", arguments.output.display(), trained.summary())?;
+    checkpoints.remove().with_context(|| format!("cannot remove {}", checkpoints.path.display()))?;
+    if arguments.json {
+        writeln!(stdout(), "{}", trained.as_json())?;
+    } else {
+        writeln!(stdout(), "{}: {}", arguments.output.display(), trained.summary())?;
+    }
     Ok(Outcome::Complete)
+}
+
+/// The checkpoint beside a model file.
+pub(crate) fn checkpoint_path(model: &Path) -> PathBuf {
+    let mut path = model.as_os_str().to_owned();
+    path.push(".checkpoint");
+    path.into()
+}
+
+/// Where the training is saved; fails if that would overwrite an unfinished one.
+fn checkpoints(
+    model: &Path,
+    resume: bool,
+    every: Duration,
+    console: &Console,
+) -> anyhow::Result<Checkpoints> {
+    let path = checkpoint_path(model);
+    match (path.exists(), resume) {
+        (true, true) => console.note(format_args!("going on with the training in {}", path.display())),
+        (false, true) => console.note(format_args!("there is no {}, the training begins", path.display())),
+        (true, false) => anyhow::bail!(
+            "{} holds an unfinished training; go on with it with --resume, or remove it",
+            path.display()
+        ),
+        (false, false) => {}
+    }
+    Ok(Checkpoints { path, every, resume })
 }
 
 /// A detector with what happened on the way.
@@ -58,6 +113,8 @@ pub(crate) struct TrainedModel {
     pub(crate) detector: Detector,
     /// Images that could not be read.
     pub(crate) left_out: usize,
+    /// What it took.
+    pub(crate) cost: Cost,
 }
 
 impl TrainedModel {
@@ -69,8 +126,11 @@ impl TrainedModel {
             record.method,
             record.pictures,
             calibration.image.count(),
-            record.seconds
+            self.cost.train_seconds
         );
+        if record.steps > 0 {
+            line += &format!(" and {} steps", record.steps);
+        }
         if self.left_out > 0 {
             line += &format!("; {} unreadable images left out", self.left_out);
         }
@@ -81,12 +141,28 @@ impl TrainedModel {
         }
         line
     }
+
+    /// The same for programs.
+    fn as_json(&self) -> serde_json::Value {
+        let record = &self.detector.record;
+        serde_json::json!({
+            "method": record.method,
+            "pictures": record.pictures,
+            "held_out": record.held_out,
+            "left_out": self.left_out,
+            "steps": record.steps,
+            "train_seconds": self.cost.train_seconds,
+            "peak_memory_mib": self.cost.peak_memory_mib,
+            "notes": record.notes,
+        })
+    }
 }
 
 /// Trains on the normal images of a data set.
 pub(crate) fn train_dataset(
     source: &Source,
     training: &Training,
+    checkpoints: Option<&Checkpoints>,
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<TrainedModel> {
@@ -106,13 +182,14 @@ pub(crate) fn train_dataset(
     let (conditions, pictures): (Vec<_>, Vec<_>) =
         loaded.images.into_iter().map(|(_, prepared)| prepared).unzip();
     let mut progress = TrainingProgress::new(console);
-    let trained = train(&training.config, &pictures, start, &mut |moment| {
+    let trained = train_with_checkpoints(&training.config, &pictures, start, checkpoints, &mut |moment| {
         progress.show(moment);
         if interrupt.requested() { Control::Stop } else { Control::Continue }
     });
     progress.finish();
     let detector = trained.map_err(|error| explain(error, left_out))?;
     let mut detector = Detector { roi, conditions, ..detector };
+    let cost = Cost::since(start);
     if left_out > 0 {
         detector.record.notes.push(format!("{left_out} unreadable images were left out"));
     }
@@ -120,10 +197,11 @@ pub(crate) fn train_dataset(
     let detector = training.rates.apply(detector)?;
     let shortages = promise::shortages(&detector.calibration);
     shortages.into_iter().flatten().for_each(|shortage| console.note(shortage));
-    Ok(TrainedModel { detector, left_out })
+    Ok(TrainedModel { detector, left_out, cost })
 }
 
-/// Fails before the work, not after it, if `what` could not be written to `path`.
+/// Fails before the work, not after it, if `what` could not be written to `path`; removes what a
+/// killed process left half-written beside it.
 pub(crate) fn check_target(what: &str, path: &Path) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {what} {}", path.display());
     match fs::metadata(path) {
@@ -137,7 +215,10 @@ pub(crate) fn check_target(what: &str, path: &Path) -> anyhow::Result<()> {
     probe.push(name);
     probe.push(format!(".{}.probe", std::process::id()));
     let probe = path.with_file_name(probe);
-    fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).with_context(cannot)
+    fs::File::create_new(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .and_then(|()| remove_leftovers(path))
+        .with_context(cannot)
 }
 
 /// Reads and prepares all images, with a bar.

@@ -37,23 +37,20 @@ pub struct Detector {
     pub record: TrainingRecord,
 }
 
-/// How a model came to be: enough to make it again and to judge it.
+/// How a model came to be: enough to make it again and to judge it. Nothing in it comes from the
+/// clock, so that the same training gives the same file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingRecord {
     /// Training method: `gaussian`, `contrast`, `dsm` or `cd`.
     pub method: String,
-    /// The complete training configuration.
+    /// The complete training configuration; where a time budget decided on the optimiser steps, with
+    /// the steps that it was turned into.
     pub config: serde_json::Value,
     /// Normal pictures that the energy was trained on.
     pub pictures: usize,
     /// Normal pictures that statistics come from, and the calibration unless some were set apart for it.
     pub held_out: usize,
-    /// Wall time of training, reading the pictures included, in seconds.
-    pub seconds: f64,
-    /// Highest resident memory of the process up to the end of training, in MiB; absent where the
-    /// system does not tell.
-    pub peak_memory_mib: Option<f64>,
     /// Optimiser steps taken; 0 for a closed form.
     pub steps: u64,
     /// The course of training.
@@ -65,8 +62,6 @@ pub struct TrainingRecord {
 /// One point of the course of training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
-    /// Since the start of training.
-    pub seconds: f64,
     /// Optimiser steps so far.
     pub step: u64,
     /// Loss, averaged since the last point.

@@ -104,7 +104,7 @@ impl Langevin {
 
 /// Chains that go on from one training step to the next (persistent contrastive divergence,
 /// Tieleman 2008; with restarts, Du & Mordatch 2019).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReplayBuffer {
     chains: Vec<Vec<f32>>,
     capacity: usize,
@@ -114,6 +114,13 @@ impl ReplayBuffer {
     /// An empty buffer for at most `capacity` chains.
     pub fn new(capacity: usize) -> Self {
         Self { chains: Vec::new(), capacity }
+    }
+
+    /// Whether this is a buffer of that capacity for chains of `length` values.
+    pub fn fits(&self, capacity: usize, length: usize) -> bool {
+        self.capacity == capacity
+            && self.chains.len() <= capacity
+            && self.chains.iter().all(|chain| chain.len() == length)
     }
 
     /// Chains in the buffer.

@@ -145,6 +145,9 @@ fn a_training_that_runs_away_is_noticed_and_still_gives_a_finite_model() {
         detector.record.notes
     );
     assert!(detector.inspect(&pictures(1)[0]).score.is_finite());
+    let folder = tempfile::tempdir().unwrap();
+    artifact::save(&detector, &folder.path().join("m.gsm")).unwrap();
+    assert_eq!(artifact::load(&folder.path().join("m.gsm")).unwrap().record, detector.record);
 }
 
 #[test]

@@ -62,15 +62,18 @@ fn all_cards(evaluation: &Evaluation) -> Vec<Card> {
 }
 
 fn meta() -> Meta {
-    let point =
-        |seconds: f64| TrainingPoint { seconds, loss: 1.0 / (1.0 + seconds), energy_gap: Some(seconds) };
+    let point = |step: u32| TrainingPoint {
+        step: step.into(),
+        loss: 1.0 / f64::from(1 + step),
+        energy_gap: Some(step.into()),
+    };
     Meta {
         title: "bolts & <nuts>".to_owned(),
         subtitle: "model.gsm".to_owned(),
         producer: "Groundstate".to_owned(),
         facts: vec![("Seed".to_owned(), "<7>".to_owned())],
         threshold: Some(5.0),
-        training: (0..20).map(|i| point(f64::from(i))).collect(),
+        training: (0..20).map(point).collect(),
         samples: vec![Picture { label: "chain 0".to_owned(), bytes: png() }],
     }
 }

@@ -6,6 +6,7 @@
 
 mod summary;
 
+use std::fs::File;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +20,7 @@ use crate::console::Console;
 use crate::evaluate::write_json;
 use crate::interrupt::Interrupt;
 use crate::outcome::{Interrupted, Outcome};
+use crate::train::checkpoint_path;
 use summary::{Rows, Summary};
 
 /// Train and evaluate on every category of a data set
@@ -147,8 +149,12 @@ impl Workplace {
         let temporary = self.temporary.path();
         let folder = self.models.as_deref().unwrap_or(temporary);
         let (model, json) = (folder.join(format!("{name}.gsm")), temporary.join("evaluation.json"));
+        let training = temporary.join("training.json");
+        // A benchmark that was killed left it; this one measures a training from its beginning.
+        let _ = std::fs::remove_file(checkpoint_path(&model));
         let mut train = self.command("train");
-        train.arg(category).arg("--output").arg(&model);
+        train.arg(category).arg("--json").arg("--output").arg(&model);
+        train.stdout(File::create(&training).context("cannot write to the temporary folder")?);
         train.arg("--config").arg(temporary.join("config.toml"));
         train.args(self.rates.options());
         if let Some(mask) = &self.roi_mask {
@@ -156,7 +162,7 @@ impl Workplace {
         }
         finish(train, "training")?;
         let mut evaluate = self.command("evaluate");
-        evaluate.arg(&model).arg(category).arg("--json").arg(&json);
+        evaluate.arg(&model).arg(category).arg("--json").arg(&json).arg("--training").arg(&training);
         if let Some(folder) = &self.report {
             evaluate.arg("--report").arg(folder.join(name));
         }

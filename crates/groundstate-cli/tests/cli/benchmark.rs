@@ -47,6 +47,10 @@ fn a_category_that_fails_does_not_stop_the_others() {
     }
     assert_eq!(found["mean"]["image_auroc"]["energy"]["value"], first["image_auroc"]["energy"]["value"]);
     assert!(found["failed"]["broken"].is_string());
+    assert!(first["train_seconds"].as_f64().unwrap() > 0.0);
+    if cfg!(target_os = "linux") {
+        assert!(first["peak_memory_mib"].as_f64().unwrap() > 1.0);
+    }
     assert_eq!(names_in(&report), ["first", "second"]);
     assert_eq!(names_in(&models), ["first.gsm", "second.gsm"]);
 }

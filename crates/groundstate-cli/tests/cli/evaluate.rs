@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::groundstate;
 use crate::program::{FIXTURE, names_in, read_json, write_parts};
 
-/// Fails unless the keys that others rely on are there, with values that can be.
+/// Fails unless the keys that others rely on are there, with values that can be; those of the training
+/// are `null` in an evaluation that was not told of it.
 pub(crate) fn check_keys(evaluation: &Value) {
     let default = evaluation["default_score"].as_str().unwrap();
     let auroc = &evaluation["image_auroc"][default];
@@ -20,10 +21,9 @@ pub(crate) fn check_keys(evaluation: &Value) {
         let value = evaluation[key].as_f64().unwrap_or_else(|| panic!("{key} is {}", evaluation[key]));
         assert!((0.0..=1.0).contains(&value), "{key} is {value}");
     }
-    assert!(evaluation["train_seconds"].as_f64().unwrap() > 0.0);
     assert!(evaluation["images_per_second"].as_f64().unwrap() > 0.0);
-    if cfg!(target_os = "linux") {
-        assert!(evaluation["peak_memory_mib"].as_f64().unwrap() > 1.0);
+    for key in ["train_seconds", "peak_memory_mib"] {
+        assert!(evaluation[key].is_null() || evaluation[key].as_f64().unwrap() > 0.0, "{key}");
     }
 }
 

@@ -2,12 +2,15 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use groundstate::train::MethodName;
 
 use crate::groundstate;
-use crate::program::{FIXTURE, command, write_parts};
+use crate::program::{FIXTURE, command, names_in, write_parts};
 
 /// A method that takes its time.
 fn learned_method() -> String {
@@ -40,6 +43,38 @@ fn ctrl_c_during_training_keeps_a_model_that_works() {
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
     assert!(rest.iter().any(|line| line.starts_with("note: training was stopped")), "{rest:?}");
     assert_eq!(groundstate!("inspect", model, FIXTURE.good_part()).code, Some(0));
+}
+
+#[test]
+fn ctrl_c_at_any_time_leaves_a_whole_model_of_the_closed_form_or_nothing() {
+    let (mut whole, mut nothing) = (0, 0);
+    for delay in (0..).map(|n| Duration::from_millis(20 * n)) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("m.gsm");
+        let mut train = command();
+        train.arg("train").arg(FIXTURE.data()).args(["--size", "128", "-o"]).arg(&model);
+        let (mut child, lines) = start(&mut train);
+        sleep(delay);
+        interrupt(&child);
+        let lines: Vec<String> = lines.collect();
+        let status = child.wait().unwrap();
+        if status.code() == Some(0) {
+            assert_eq!(names_in(folder.path()), ["m.gsm"]);
+            assert_eq!(groundstate!("info", model).code, Some(0));
+            whole += 1;
+        } else {
+            // Before the program listens the system ends it, which shells call 130 as well.
+            assert!(status.code() == Some(130) || status.signal() == Some(2), "{status}: {lines:?}");
+            let says_so = || lines.iter().any(|line| line.contains("nothing is kept"));
+            assert!(status.code().is_none() || says_so(), "{lines:?}");
+            assert_eq!(names_in(folder.path()), [""; 0]);
+            nothing += 1;
+        }
+        if whole == 2 {
+            break;
+        }
+    }
+    assert!(nothing > 0, "no interruption came in time");
 }
 
 #[test]

@@ -1,50 +1,79 @@
 //! `groundstate train`.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use groundstate::train::MethodName;
 use serde_json::Value;
 
 use crate::groundstate;
-use crate::program::{FIXTURE, names_in, write_cut_jpeg, write_parts};
+use crate::program::{FIXTURE, Run, command, names_in, write_cut_jpeg, write_parts};
 
-/// What `info --json` says of a model, less what differs from run to run: times and memory.
-fn description(model: &std::path::Path) -> Value {
-    let mut info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
-    let record = info["record"].as_object_mut().unwrap();
-    record.remove("seconds").unwrap();
-    record.remove("peak_memory_mib");
-    for point in record["curve"].as_array_mut().unwrap() {
-        point.as_object_mut().unwrap().remove("seconds");
-    }
-    info
+/// What `info --json` says of a model.
+fn description(model: &Path) -> Value {
+    serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap()
 }
 
 /// The arrays of a model file.
-fn tensors(model: &std::path::Path) -> Vec<u8> {
+fn tensors(model: &Path) -> Vec<u8> {
     let bytes = fs::read(model).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     bytes[8 + header..].to_vec()
 }
 
 #[test]
-fn the_same_seed_gives_the_same_model() {
+fn the_same_seed_gives_the_same_file_whatever_the_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
-    // The budget drives the learning rate of the learned methods, and with it the clock: here it is so
-    // long that the steps alone do.
-    fs::write(&config, "size = 64\nseed = 7\nbudget_seconds = 1e9\n[optimiser]\nsteps = 3\n").unwrap();
-    for method in MethodName::ALL.map(|method| method.to_string()) {
-        let models = ["a.gsm", "b.gsm"].map(|name| folder.path().join(name));
-        for model in &models {
-            let run =
-                groundstate!("train", FIXTURE.data(), "-o", model, "--config", config, "--method", method);
+    fs::write(&config, "size = 64\nseed = 7\n[optimiser]\nsteps = 3\n").unwrap();
+    for (method, on_reference) in
+        MethodName::ALL.map(|m| (m, false)).into_iter().chain([(MethodName::Cd, true)])
+    {
+        let files = [1, 2, 2].map(|threads: u32| {
+            let model = folder.path().join("m.gsm");
+            let mut train = Command::new(env!("CARGO_BIN_EXE_groundstate"));
+            train.args(["train", "--threads", &threads.to_string(), "--method", &method.to_string()]);
+            train.args(on_reference.then_some("--on-reference"));
+            train.arg(FIXTURE.data()).arg("-o").arg(&model).arg("--config").arg(&config);
+            let run = Run::from(train.output().unwrap());
             assert_eq!(run.code, Some(0), "{}", run.stderr);
             assert!(run.text().starts_with(&format!("{}: {method}, trained on", model.display())));
-        }
-        assert_eq!(description(&models[0]), description(&models[1]));
-        assert!(tensors(&models[0]) == tensors(&models[1]), "the arrays of method {method} differ");
+            fs::read(model).unwrap()
+        });
+        assert!(files[1] == files[2], "two files of method {method} differ");
+        assert!(files[0] == files[1], "one thread and two give different files with method {method}");
+    }
+}
+
+#[test]
+fn a_time_budget_is_turned_into_steps_that_repeat_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, model, again) =
+        (folder.path().join("c.toml"), folder.path().join("m.gsm"), folder.path().join("again.gsm"));
+    let train = |model: &Path, budget: &str| {
+        let method = ["--method", "contrast", "--size", "32", "--budget", budget];
+        let mut train = command();
+        train.arg("train").arg(FIXTURE.data()).arg("-o").arg(model).args(method);
+        train.arg("--json").arg("--config").arg(&config);
+        let run = Run::from(train.output().unwrap());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        serde_json::from_str::<Value>(&run.text()).unwrap()
+    };
+    fs::write(&config, "[network]\nwidth = 4\n").unwrap();
+    let budgeted = train(&model, "2s");
+    let planned = description(&model)["record"]["config"]["optimiser"]["steps"].as_u64().unwrap();
+    assert!(planned < 3000, "2 s leave no room for the method's own 3000 steps");
+    let seconds = budgeted["train_seconds"].as_f64().unwrap();
+    assert!(seconds > 0.0, "{budgeted}");
+    // A machine that has become slower since the plan ends the training at its budget, and says so.
+    let steps = budgeted["steps"].as_u64().unwrap();
+    assert!(steps == planned || budgeted["notes"][0].as_str().unwrap().starts_with("the budget of 2 s"));
+    fs::write(&config, format!("[network]\nwidth = 4\n[optimiser]\nsteps = {planned}\n")).unwrap();
+    let repeated = train(&again, "1h");
+    assert_eq!(repeated["steps"], planned);
+    if steps == planned {
+        assert!(tensors(&model) == tensors(&again), "the arrays differ");
     }
 }
 
@@ -114,7 +143,7 @@ fn a_full_disk_leaves_the_old_model_and_no_temporary_file() {
         .args([&model, &FIXTURE.data()])
         .output()
         .unwrap();
-    let run = crate::program::Run::from(output);
+    let run = Run::from(output);
     assert_eq!(run.code, Some(2));
     assert!(run.error().contains("cannot write the model file"), "{}", run.stderr);
     assert_eq!(fs::read(&model).unwrap(), before);

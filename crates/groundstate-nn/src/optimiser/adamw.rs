@@ -51,6 +51,11 @@ impl AdamW {
         Ok(AdamW { settings, steps: 0, mean: parameters.zeros_like(), square: parameters.zeros_like() })
     }
 
+    /// Whether the moments are for parameters of this form.
+    pub fn fits(&self, parameters: &Parameters) -> bool {
+        self.mean.same_form(parameters) && self.square.same_form(parameters)
+    }
+
     /// Steps taken so far.
     pub fn steps(&self) -> u64 {
         self.steps

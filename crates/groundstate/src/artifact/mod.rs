@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.factor` | see [`crate::model::Gaussian`] |
 //! | `learned.*` | the network's parameters, by name |
-//! | `conditions` | normal pictures × brightness, contrast, sharpness |
+//! | `conditions` | normal pictures × brightness, contrast, sharpness; absent where not known |
 //! | `roi` | cells down × across, 1 inside and 0 outside; absent where everything counts |
 //! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
 
@@ -90,7 +90,15 @@ pub fn load(path: &Path) -> Result<Detector, ArtifactError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ArtifactError::TooLarge { path: path.to_owned(), limit: MAX_BYTES });
     }
-    from_bytes(&bytes).map_err(|what| what.at(path))
+    decode(&bytes, path)
+}
+
+/// Does what [`load`] does with bytes in memory; `name` is what errors call them.
+///
+/// # Errors
+/// As [`load`], less the file system's.
+pub fn decode(bytes: &[u8], name: &Path) -> Result<Detector, ArtifactError> {
+    from_bytes(bytes).map_err(|what| what.at(name))
 }
 
 fn to_bytes(detector: &Detector) -> Vec<u8> {
@@ -108,8 +116,10 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
         let cells: Vec<f32> = inside.iter().map(|&inside| f32::from(u8::from(inside))).collect();
         arrays.put("roi".into(), vec![edge, edge], &cells);
     }
-    let conditions: Vec<f32> = detector.conditions.iter().flat_map(Conditions::values).collect();
-    arrays.put("conditions".into(), vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
+    if !detector.conditions.is_empty() {
+        let conditions: Vec<f32> = detector.conditions.iter().flat_map(Conditions::values).collect();
+        arrays.put("conditions".into(), vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
+    }
     let description = Description {
         preprocessing: detector.preprocessing,
         energy,
@@ -161,10 +171,14 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
         }
         Ok(MapStatistics { width: expected.0, height: expected.1, mean, spread })
     };
+    let gradient_floor = description.gradient_floor;
+    if !(gradient_floor.is_finite() && gradient_floor > 0.0) {
+        return Err(format!("the floor of the gradient map is {gradient_floor}, expected a positive number"));
+    }
     let (energy_grid, gradient_grid) = crate::score::grids(&energy, preprocessing.size);
     let normaliser = Normaliser {
         stabiliser: description.stabiliser,
-        gradient_floor: description.gradient_floor,
+        gradient_floor,
         energy: statistics("energy", energy_grid)?,
         gradient: statistics("gradient", gradient_grid)?,
     };
@@ -200,7 +214,7 @@ fn take_roi(arrays: &mut Tensors) -> Result<Option<Roi>, String> {
 }
 
 fn take_conditions(arrays: &mut Tensors) -> Result<Vec<Conditions>, String> {
-    let (shape, values) = arrays.take("conditions")?;
+    let Some((shape, values)) = arrays.take_optional("conditions") else { return Ok(Vec::new()) };
     if shape.get(1) != Some(&CONDITION_NAMES.len()) || shape.len() != 2 {
         return Err(format!("the conditions have shape {shape:?}, expected pictures × 3"));
     }

@@ -12,6 +12,11 @@ use crate::model::{CELL, Energy, EnergyModel, Gaussian, Learned, Reference};
 /// What the names of a network's tensors begin with.
 const LEARNED: &str = "learned.";
 
+/// Most layers and links between them that a network may have.
+const MAX_LINKS: usize = 4096;
+/// Most values that a network may compute for a picture: 2 GiB.
+const MAX_ACTIVATIONS: usize = 1 << 29;
+
 /// Structure of an energy; its numbers are tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,8 +103,14 @@ impl Tensors {
             if view.dtype() != Dtype::F32 {
                 return Err(format!("tensor {name} has type {:?}, expected F32", view.dtype()));
             }
-            let values =
+            let values: Vec<f32> =
                 view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return Err(format!(
+                    "tensor {name} holds {} at index {index}, expected a finite number",
+                    values[index]
+                ));
+            }
             tensors.0.insert(name.to_owned(), (view.shape().to_vec(), values));
         }
         Ok(tensors)
@@ -147,6 +158,10 @@ impl Tensors {
         preprocessing: Preprocessing,
     ) -> Result<Learned, String> {
         let LearnedDescription { nodes, noise_level } = description;
+        let links = nodes.iter().map(|node| 1 + node.inputs.len()).sum::<usize>();
+        if links > MAX_LINKS {
+            return Err(format!("the network has {links} layers and links, expected at most {MAX_LINKS}"));
+        }
         let network = Network::new(nodes).map_err(|e| e.to_string())?;
         let (size, channels) = (preprocessing.size, preprocessing.channels());
         if network.input_channels() != channels {
@@ -155,9 +170,23 @@ impl Tensors {
                 network.input_channels()
             ));
         }
-        network.output_size(size, size).map_err(|e| e.to_string())?;
+        let sizes = network.sizes(size, size).map_err(|e| e.to_string())?;
+        let activations = sizes.iter().zip(network.channels()).map(|((h, w), c)| h * w * c).sum::<usize>();
+        if activations > MAX_ACTIVATIONS {
+            return Err(format!(
+                "the network computes {activations} values for a picture, expected at most {MAX_ACTIVATIONS}"
+            ));
+        }
+        if noise_level.is_some_and(|level| !(level.is_finite() && level > 0.0)) {
+            return Err(format!("the noise level is {noise_level:?}, expected a positive number"));
+        }
         if network.takes_noise_level() != noise_level.is_some() {
             return Err("the noise level and the network do not fit together".to_owned());
+        }
+        let found = self.0.iter().filter(|(name, _)| name.starts_with(LEARNED));
+        let found = found.map(|(_, (_, values))| values.len()).sum::<usize>();
+        if found != network.parameter_count() {
+            return Err(format!("the network has {} parameters, found {found}", network.parameter_count()));
         }
         let names: Vec<String> = self.0.keys().filter(|name| name.starts_with(LEARNED)).cloned().collect();
         let taken: Vec<_> = names.iter().filter_map(|name| Some((name, self.0.remove(name)?))).collect();
@@ -178,6 +207,11 @@ impl Tensors {
         preprocessing: Preprocessing,
     ) -> Result<Reference, String> {
         let &ReferenceDescription { ref gaussian, offset, scale } = description;
+        if !(offset.is_finite() && scale.is_finite() && scale > 0.0) {
+            return Err(format!(
+                "the reference energy has offset {offset} and scale {scale}, expected a number and a positive one"
+            ));
+        }
         Ok(Reference { gaussian: self.take_gaussian(gaussian, preprocessing)?, offset, scale })
     }
 

@@ -21,9 +21,9 @@ pub use error::ImageError;
 pub use mask::{Mask, read_mask};
 pub use overlay::{heat, outline, overlay};
 pub use preprocessing::{Colour, Fit, Preprocessing};
-pub use read::{MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
+pub use read::{MAX_DECODED_BYTES, MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
 pub use roi::{Polygon, Roi, RoiError};
-pub use write::{jpeg_bytes, png_bytes, write_atomically, write_map, write_png};
+pub use write::{jpeg_bytes, png_bytes, remove_leftovers, write_atomically, write_map, write_png};
 
 /// A picture in memory.
 ///

@@ -19,6 +19,9 @@ pub const MAX_EDGE_PX: usize = 32_768;
 pub const MAX_PIXELS: usize = 1 << 26;
 /// What a decoder may allocate for its output and buffers together.
 const MAX_DECODER_BYTES: u64 = 1 << 30;
+/// Most memory that decoding one image takes besides the file's bytes: what a decoder has left (an image
+/// that is turned stands twice there) and the image as floats.
+pub const MAX_DECODED_BYTES: usize = MAX_DECODER_BYTES as usize + MAX_PIXELS * 3 * size_of::<f32>();
 
 /// Reads a PNG, JPEG, TIFF, BMP or WebP file, of 8 or 16 bits per sample, or a TIFF of 32-bit floats.
 ///
@@ -100,7 +103,7 @@ fn decode_pixels(bytes: &[u8], format: ImageFormat) -> Result<Image, ::image::Im
     let orientation = decoder.orientation().unwrap_or(::image::metadata::Orientation::NoTransforms);
     let mut decoded = DynamicImage::from_decoder(decoder)?;
     decoded.apply_orientation(orientation);
-    Ok(from_decoded(&decoded))
+    Ok(from_decoded(decoded))
 }
 
 fn decode_float_tiff(bytes: &[u8], path: &Path, format: &'static str) -> Result<Image, ImageError> {
@@ -120,27 +123,33 @@ fn decode_float_tiff(bytes: &[u8], path: &Path, format: &'static str) -> Result<
     }
 }
 
-fn from_decoded(decoded: &DynamicImage) -> Image {
-    let byte = |v: &u8| f32::from(*v) / 255.0;
-    let word = |v: &u16| f32::from(*v) / 65_535.0;
-    let (samples, values): (usize, Vec<f32>) = match decoded {
-        DynamicImage::ImageLuma8(b) => (1, b.iter().map(byte).collect()),
-        DynamicImage::ImageLumaA8(b) => (2, b.iter().map(byte).collect()),
-        DynamicImage::ImageRgb8(b) => (3, b.iter().map(byte).collect()),
-        DynamicImage::ImageRgba8(b) => (4, b.iter().map(byte).collect()),
-        DynamicImage::ImageLuma16(b) => (1, b.iter().map(word).collect()),
-        DynamicImage::ImageLumaA16(b) => (2, b.iter().map(word).collect()),
-        DynamicImage::ImageRgb16(b) => (3, b.iter().map(word).collect()),
-        DynamicImage::ImageRgba16(b) => (4, b.iter().map(word).collect()),
-        DynamicImage::ImageRgb32F(b) => (3, b.iter().copied().collect()),
-        other => (4, other.to_rgba32f().into_raw()),
+fn from_decoded(decoded: DynamicImage) -> Image {
+    let byte = |v: u8| f32::from(v) / 255.0;
+    let word = |v: u16| f32::from(v) / 65_535.0;
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    let (channels, pixels) = match decoded {
+        DynamicImage::ImageLuma8(b) => (1, b.into_raw().into_iter().map(byte).collect()),
+        DynamicImage::ImageLumaA8(b) => (1, over_black::<_, 1>(b.as_raw(), byte)),
+        DynamicImage::ImageRgb8(b) => (3, b.into_raw().into_iter().map(byte).collect()),
+        DynamicImage::ImageRgba8(b) => (3, over_black::<_, 3>(b.as_raw(), byte)),
+        DynamicImage::ImageLuma16(b) => (1, b.into_raw().into_iter().map(word).collect()),
+        DynamicImage::ImageLumaA16(b) => (1, over_black::<_, 1>(b.as_raw(), word)),
+        DynamicImage::ImageRgb16(b) => (3, b.into_raw().into_iter().map(word).collect()),
+        DynamicImage::ImageRgba16(b) => (3, over_black::<_, 3>(b.as_raw(), word)),
+        DynamicImage::ImageRgb32F(b) => (3, b.into_raw()),
+        other => (3, over_black::<_, 3>(other.into_rgba32f().as_raw(), |v| v)),
     };
-    let (channels, pixels) = match samples {
-        2 => (1, values.chunks_exact(2).map(|p| p[0] * p[1]).collect()),
-        4 => (3, values.chunks_exact(4).flat_map(|p| [p[0] * p[3], p[1] * p[3], p[2] * p[3]]).collect()),
-        samples => (samples, values),
-    };
-    Image { width: decoded.width() as usize, height: decoded.height() as usize, channels, pixels }
+    Image { width, height, channels, pixels }
+}
+
+/// Pixels of `COLOURS` samples and an alpha, composited over black.
+fn over_black<T: Copy, const COLOURS: usize>(samples: &[T], value: impl Fn(T) -> f32) -> Vec<f32> {
+    let mut pixels = Vec::with_capacity(samples.len() / (COLOURS + 1) * COLOURS);
+    for pixel in samples.chunks_exact(COLOURS + 1) {
+        let alpha = value(pixel[COLOURS]);
+        pixels.extend(pixel[..COLOURS].iter().map(|&sample| value(sample) * alpha));
+    }
+    pixels
 }
 
 fn clamp(mut image: Image, path: &Path) -> Result<Image, ImageError> {

@@ -38,7 +38,7 @@ fn message(bytes: &[u8]) -> String {
 #[test]
 fn every_format_gives_the_same_picture_whatever_the_file_is_called() {
     let folder = tempfile::tempdir().unwrap();
-    let expected = from_decoded(&rgb());
+    let expected = from_decoded(rgb());
     for (format, _) in FORMATS {
         let path = folder.path().join("called.dat");
         fs::write(&path, encoded(&rgb(), format)).unwrap();

@@ -12,6 +12,9 @@ use ::image::{ExtendedColorType, ImageEncoder};
 
 use super::{Image, ImageError, Map, float_tiff};
 
+/// What the names of temporary files end with.
+const TEMPORARY: &str = ".tmp";
+
 /// The image as a PNG file of 8 bits per sample.
 ///
 /// # Errors
@@ -60,20 +63,62 @@ pub fn write_map(path: &Path, map: &Map) -> Result<(), ImageError> {
 /// # Errors
 /// The operating system's reason; the temporary file is removed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match replace(path, bytes) {
+        // Another process may have swept the temporary file away before it was locked.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(path, bytes),
+        result => result,
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-    let mut temporary = OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}-{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+    let mut temporary = temporary_prefix(path)?;
+    temporary.push(format!("{}-{}{TEMPORARY}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
     let temporary = path.with_file_name(temporary);
     let result = fs::File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            // Says that the writer is alive. Some file systems have no locks.
+            let _ = file.try_lock();
+            file.write_all(bytes).and_then(|()| file.sync_all())
+        })
         .and_then(|()| fs::rename(&temporary, path));
     if result.is_err() {
         // The first error is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     result
+}
+
+/// Removes the temporary files of [`write_atomically`] for `path` whose writers were killed.
+///
+/// # Errors
+/// The folder cannot be listed or a file not be removed.
+pub fn remove_leftovers(path: &Path) -> io::Result<()> {
+    let prefix = temporary_prefix(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if !(name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(TEMPORARY.as_bytes())) {
+            continue;
+        }
+        // A writer holds a lock, which the system takes back when it dies.
+        let abandoned = fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if abandoned {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What the names of the temporary files for `path` begin with.
+fn temporary_prefix(path: &Path) -> io::Result<OsString> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    Ok(prefix)
 }
 
 fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
@@ -137,6 +182,25 @@ mod tests {
         fs::create_dir(&occupied).unwrap();
         assert!(write_png(&occupied, &bytes_as_image(2, 2, 1)).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gsm");
+        for name in [".m.gsm.1-0.tmp", ".m.gsm.2-0.tmp", ".n.gsm.1-0.tmp", "m.gsm.1-0.tmp", ".m.gsm.txt"] {
+            fs::write(folder.path().join(name), "half").unwrap();
+        }
+        let alive = fs::File::open(folder.path().join(".m.gsm.2-0.tmp")).unwrap();
+        alive.try_lock().unwrap();
+        remove_leftovers(&path).unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".m.gsm.2-0.tmp", ".m.gsm.txt", ".n.gsm.1-0.tmp", "m.gsm.1-0.tmp"]);
+        drop(alive);
+        remove_leftovers(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

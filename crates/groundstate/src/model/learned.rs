@@ -53,7 +53,7 @@ impl NetworkConfig {
         let mut top = if inputs.len() > 1 { push(&mut nodes, Layer::Concat, &inputs) } else { 0 };
         let mut skips = Vec::new();
         for (stage, factor) in [1, 2, 3, 4, 4].into_iter().enumerate() {
-            let width = self.width * factor;
+            let width = self.width.saturating_mul(factor);
             top = push(&mut nodes, conv(width, 4, 2), &[top]);
             if stage > 0 {
                 top = push(&mut nodes, conv(width, 3, 1), &[top]);
@@ -66,7 +66,7 @@ impl NetworkConfig {
             let both = push(&mut nodes, Layer::Concat, &[up, skip]);
             top = push(&mut nodes, conv(width, 3, 1), &[both]);
         }
-        top = push(&mut nodes, conv(2 * self.width, 3, 1), &[top]);
+        top = push(&mut nodes, conv(self.width.saturating_mul(2), 3, 1), &[top]);
         let tail = Layer::Conv {
             out_channels: 1,
             kernel: 1,

@@ -149,7 +149,7 @@ fn pro(evaluation: &Evaluation) -> Result<Option<Figure>, askama::Error> {
     Ok(Some(Figure { title: "Per-region overlap".to_owned(), svg: chart.render()?, key }))
 }
 
-/// One quantity of the training over time; `None` where it was not recorded at least twice.
+/// One quantity of the training over its steps; `None` where it was not recorded at least twice.
 fn course(
     training: &[TrainingPoint],
     title: &'static str,
@@ -158,7 +158,7 @@ fn course(
 ) -> Result<Option<Figure>, askama::Error> {
     let points: Vec<[f64; 2]> = training
         .iter()
-        .filter_map(|point| Some([point.seconds, quantity(point)?]))
+        .filter_map(|point| Some([point.step as f64, quantity(point)?]))
         .filter(|point| point.iter().all(|value| value.is_finite()))
         .collect();
     if points.len() < 2 {
@@ -170,11 +170,11 @@ fn course(
     let ((start, end), (low, high)) = (range(|p| p[0]), range(|p| p[1]));
     let mut chart = Chart::new(
         &format!(
-            "{title} over time, from {} to {}",
+            "{title} over the steps, from {} to {}",
             significant(points[0][1]),
             significant(points[points.len() - 1][1])
         ),
-        "seconds",
+        "step",
         Axis::linear(start, end),
         label,
         Axis::linear(low.min(0.0), high),

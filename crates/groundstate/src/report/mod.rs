@@ -54,8 +54,8 @@ pub struct Meta {
 /// One moment of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainingPoint {
-    /// Seconds since training began.
-    pub seconds: f64,
+    /// Optimiser steps so far.
+    pub step: u64,
     /// Training loss.
     pub loss: f64,
     /// Mean energy of negatives minus mean energy of normal images, for methods that have negatives.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::dsm::standard_normal;
-use super::learn::{Objective, StepReport};
+use super::objective::{Objective, StepReport};
 use super::student::Student;
 use crate::model::Batch;
 use crate::sampler::{Langevin, LangevinConfig, ReplayBuffer};
@@ -124,6 +124,16 @@ impl Objective for Cd {
 
     fn pictures_at_once(&self, batch: usize) -> usize {
         2 * batch
+    }
+
+    /// The chains and their gain.
+    fn memory(&self) -> Vec<u8> {
+        postcard::to_stdvec(&(self.gain, &self.buffer)).expect("chains are plain data")
+    }
+
+    fn remember(&mut self, memory: &[u8], picture_len: usize) -> Option<()> {
+        let (gain, buffer): (f32, ReplayBuffer) = postcard::from_bytes(memory).ok()?;
+        buffer.fits(self.config.buffer, picture_len).then(|| (self.gain, self.buffer) = (gain, buffer))
     }
 
     fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport {

@@ -9,8 +9,8 @@ use super::cd::{Cd, CdConfig};
 use super::contrast::{Contrast, ContrastConfig};
 use super::dsm::{Dsm, DsmConfig};
 use super::gaussian::ClosedForm;
-use super::learn::OptimiserConfig;
 use super::learned::{LearnedMethod, Learning};
+use super::optimiser::OptimiserConfig;
 use super::{Method, TrainError};
 use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi};
 use crate::model::{CELL, GaussianConfig, NetworkConfig};
@@ -79,8 +79,9 @@ pub struct TrainConfig {
     pub method: MethodName,
     /// Seed of everything random.
     pub seed: u64,
-    /// Wall time that training may take, in seconds, reading the pictures included. A closed form
-    /// takes what it takes.
+    /// Wall time that training may take, in seconds, reading the pictures included. Unless
+    /// `optimiser.steps` is set, it is turned into a number of steps once, by the measured speed. A
+    /// closed form takes what it takes.
     pub budget_seconds: f64,
     /// Edge of the square picture that the energy sees, in pixels; the method's own when absent.
     pub size: Option<usize>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::corrupt::{Canvas, corrupt};
-use super::learn::{Objective, StepReport};
+use super::objective::{Objective, StepReport};
 use super::student::Student;
 use crate::sampler::{Langevin, LangevinConfig};
 

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use super::learn::{Objective, StepReport};
+use super::objective::{Objective, StepReport};
 use super::student::Student;
 use crate::model::Batch;
 

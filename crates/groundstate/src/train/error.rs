@@ -2,6 +2,7 @@
 
 use groundstate_nn::{NetworkError, OptimiserError};
 
+use super::checkpoint::CheckpointError;
 use crate::calibrate::CalibrateError;
 use crate::image::{ImageError, RoiError};
 use crate::model::GaussianError;
@@ -50,6 +51,9 @@ pub enum TrainError {
     /// The region of interest is none.
     #[error(transparent)]
     Roi(#[from] RoiError),
+    /// The training cannot be saved, or cannot go on from what was saved.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The trained energy is broken.
     #[error("the trained energy cannot be used: {0}")]
     Statistics(#[from] StatisticsError),

@@ -48,6 +48,7 @@ impl Method for ClosedForm {
             default_map: MapKind::Energy,
             pictures: pictures.len(),
             steps: 0,
+            planned_steps: None,
             curve: Vec::new(),
             notes: Vec::new(),
         })

@@ -1,6 +1,8 @@
 //! The learned methods: hold pictures back, learn, read what was held back.
 
-use super::learn::{Objective, OptimiserConfig, Plan, learn, split};
+use super::learn::{Length, learn, split};
+use super::learner::Setting;
+use super::objective::Objective;
 use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate};
 use crate::image::Image;
 use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, Reference};
@@ -38,17 +40,22 @@ impl Method for LearnedMethod {
         } else {
             None
         };
-        let OptimiserConfig { steps, learning_rate, .. } = config.optimiser;
-        let plan = Plan {
+        let setting = Setting {
+            pictures: &rest,
+            seed: lesson.seed,
             optimiser: &config.optimiser,
             network: &config.network,
-            steps: steps.unwrap_or(learning.steps),
-            learning_rate: learning_rate.unwrap_or(learning.learning_rate),
+            learning_rate: config.optimiser.learning_rate.unwrap_or(learning.learning_rate),
             betas: learning.betas,
-            budget_seconds: config.budget_seconds,
-            reference: reference.clone(),
+            reference: reference.as_ref(),
         };
-        let outcome = learn(&mut *(learning.objective)(config)?, &rest, plan, lesson, observer)?;
+        let length = Length {
+            stated_steps: config.optimiser.steps,
+            usual_steps: learning.steps,
+            budget_seconds: config.budget_seconds,
+        };
+        let objective = || (learning.objective)(config);
+        let outcome = learn(&setting, &objective, &length, lesson, observer)?;
         let energy = match reference {
             Some(reference) => EnergyModel::Tilted(reference, outcome.learned),
             None => EnergyModel::Learned(outcome.learned),
@@ -61,6 +68,7 @@ impl Method for LearnedMethod {
             default_map: learning.default_map,
             pictures: rest.len(),
             steps: outcome.steps,
+            planned_steps: Some(outcome.planned_steps),
             curve: outcome.curve,
             notes: outcome.notes,
         })

@@ -5,23 +5,31 @@
 //! detector.
 
 mod cd;
+mod checkpoint;
 mod config;
 mod contrast;
 mod corrupt;
+mod course;
+mod draw;
 mod dsm;
 mod error;
 mod gaussian;
 mod learn;
 mod learned;
+mod learner;
+mod objective;
+mod optimiser;
 mod progress;
 mod student;
+mod watch;
 
 pub use cd::CdConfig;
+pub use checkpoint::{CheckpointError, Checkpoints};
 pub use config::{MethodName, TrainConfig};
 pub use contrast::ContrastConfig;
 pub use dsm::DsmConfig;
 pub use error::TrainError;
-pub use learn::OptimiserConfig;
+pub use optimiser::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
 
 use std::borrow::Cow;
@@ -52,6 +60,8 @@ pub struct Lesson<'a> {
     pub seed: u64,
     /// When training began; budgets count from here.
     pub start: Instant,
+    /// Keeps it on disk, where that is wanted.
+    keeper: Option<checkpoint::Keeper>,
 }
 
 /// What a method gives back.
@@ -68,8 +78,10 @@ pub struct Trained {
     pub default_map: MapKind,
     /// Pictures that the energy was trained on.
     pub pictures: usize,
-    /// Optimiser steps.
+    /// Optimiser steps taken.
     pub steps: u64,
+    /// Optimiser steps that the training was to have, for methods that take steps.
+    pub planned_steps: Option<u64>,
     /// The course of training.
     pub curve: Vec<CurvePoint>,
     /// What the user should know.
@@ -102,26 +114,44 @@ pub fn train(
     start: Instant,
     observer: &mut Observer,
 ) -> Result<Detector, TrainError> {
+    train_with_checkpoints(config, pictures, start, None, observer)
+}
+
+/// Does what [`train`] does, and saves the training on the way, so that it can go on after it was
+/// killed. The closed form takes seconds and starts anew.
+///
+/// The checkpoint stays: [`Checkpoints::remove`] is for the caller who has the model in a safe place.
+///
+/// # Errors
+/// As [`train`]; also when a checkpoint cannot be written or gone on from.
+pub fn train_with_checkpoints(
+    config: &TrainConfig,
+    pictures: &[Image],
+    start: Instant,
+    checkpoints: Option<&Checkpoints>,
+    observer: &mut Observer,
+) -> Result<Detector, TrainError> {
     let config = config.clone().check()?;
     let preprocessing = config.preprocessing();
     if pictures.len() < 2 {
         return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
     }
     let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
-    let lesson = Lesson { pictures: &pictures, seed: config.seed, start };
+    let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
+    let lesson = Lesson { pictures: &pictures, seed: config.seed, start, keeper };
     let trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
     let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);
     let all: Vec<&Evaluated> = trained.held_out.iter().collect();
     let normaliser = Normaliser::fit(&all, trained.stabiliser, shape)?;
     let (scores, peaks) = calibration_scores(&trained, shape)?.into_iter().unzip();
+    let mut recorded = config.clone();
+    recorded.optimiser.steps = trained.planned_steps.or(recorded.optimiser.steps);
     let record = TrainingRecord {
         method: config.method.to_string(),
-        config: serde_json::to_value(&config).expect("a configuration is plain data"),
+        config: serde_json::to_value(&recorded).expect("a configuration is plain data"),
         pictures: trained.pictures,
         held_out: trained.held_out.len(),
-        seconds: start.elapsed().as_secs_f64(),
-        peak_memory_mib: peak_memory_mib(),
         steps: trained.steps,
         curve: trained.curve,
         notes: trained.notes,
@@ -141,7 +171,6 @@ pub fn train(
         let inspections = apart.chunks(EVALUATION_BATCH).flat_map(|batch| detector.inspect_prepared(batch));
         let (scores, peaks) = inspections.map(|i| (i.score, detector.peak(&i))).unzip();
         detector.calibration = Calibration::new(scores, peaks, Basis::HeldOut)?;
-        detector.record.seconds = start.elapsed().as_secs_f64();
     }
     Ok(detector)
 }

@@ -1,0 +1,41 @@
+//! Target: the training configuration.
+
+use groundstate::train::TrainConfig;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::corpus;
+use crate::fuzz::{Verdict, fuzz};
+use crate::mutate::mutate_text;
+
+/// A configuration that is accepted is the same after writing and reading.
+fn check(bytes: &[u8]) -> Verdict {
+    let Ok(config) = serde_json::from_slice::<TrainConfig>(bytes) else { return Verdict::Refused };
+    match config.check() {
+        Ok(config) => {
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<TrainConfig>(&text).unwrap(), config, "{text}");
+            Verdict::Accepted
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.lines().count() == 1, "{text:?}");
+            Verdict::Refused
+        }
+    }
+}
+
+#[test]
+fn mutated_configurations_are_accepted_or_refused() {
+    let corpus: Vec<String> =
+        corpus::configs().iter().map(|config| serde_json::to_string(config).unwrap()).collect();
+    let make = |rng: &mut StdRng| {
+        let mut pick = || &corpus[rng.random_range(0..corpus.len())];
+        let (mut text, other) = (pick().clone(), pick());
+        for _ in 0..rng.random_range(1..=3) {
+            mutate_text(&mut text, other, rng);
+        }
+        text.into_bytes()
+    };
+    fuzz("config", make, check, |length| 64 * length + (1 << 20));
+}

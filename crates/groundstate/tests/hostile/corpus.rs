@@ -1,0 +1,116 @@
+//! Sound inputs that the hostile ones are made from, and images that are hostile by design.
+
+use std::io::Cursor;
+use std::time::Instant;
+
+use groundstate::detector::Detector;
+use groundstate::image::Image;
+use groundstate::model::{GaussianConfig, NetworkConfig};
+use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, train};
+use image::{DynamicImage, ImageFormat, RgbaImage};
+
+const EDGE: usize = 32;
+
+/// A configuration with a setting of every kind.
+pub(crate) fn configs() -> Vec<TrainConfig> {
+    MethodName::ALL
+        .into_iter()
+        .map(|method| TrainConfig {
+            method,
+            size: Some(EDGE),
+            gaussian: GaussianConfig { dimensions: 4, ..Default::default() },
+            network: NetworkConfig { width: 2, ..Default::default() },
+            optimiser: OptimiserConfig {
+                steps: Some(2),
+                batch: 2,
+                learning_rate: Some(1e-3),
+                ..Default::default()
+            },
+            ..Default::default()
+        })
+        .collect()
+}
+
+/// Small detectors: closed form, network, network with a noise level, and the sum of two energies.
+pub(crate) fn detectors() -> Vec<Detector> {
+    let pictures: Vec<Image> = (0..8).map(picture).collect();
+    let tilted = TrainConfig { on_reference: true, ..configs()[1].clone() };
+    let configs = configs().into_iter().take(3).chain([tilted]);
+    configs.map(|c| train(&c, &pictures, Instant::now(), &mut |_| Control::Continue).unwrap()).collect()
+}
+
+/// Waves that differ from picture to picture.
+pub(crate) fn picture(number: usize) -> Image {
+    let pixels = (0..EDGE * EDGE * 3).map(|i| {
+        let (x, y) = (i / 3 % EDGE, i / 3 / EDGE);
+        0.5 + 0.2 * ((x + number) as f32 / 3.0).sin() + 0.1 * ((y * (2 + number)) as f32 / 5.0).cos()
+    });
+    Image { width: EDGE, height: EDGE, channels: 3, pixels: pixels.collect() }
+}
+
+/// Tiny pictures in every format and kind of sample that is read.
+pub(crate) fn images() -> Vec<Vec<u8>> {
+    let rgba = RgbaImage::from_fn(12, 9, |x, y| image::Rgba([(x * 20) as u8, (y * 25) as u8, 99, 200]));
+    let rgba = DynamicImage::from(rgba);
+    let mut files = Vec::new();
+    let kinds = [
+        rgba.to_luma8().into(),
+        rgba.to_rgb8().into(),
+        rgba.clone(),
+        rgba.to_luma16().into(),
+        rgba.to_luma_alpha8().into(),
+        rgba.to_rgba16().into(),
+        rgba.to_rgb32f().into(),
+    ];
+    for format in
+        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP]
+    {
+        for kind in &kinds {
+            let kind: &DynamicImage = kind;
+            let mut bytes = Cursor::new(Vec::new());
+            // Not every format has every kind.
+            if kind.write_to(&mut bytes, format).is_ok() {
+                files.push(bytes.into_inner());
+            }
+        }
+    }
+    files.push(palette_png());
+    files.push(grey_float_tiff());
+    files
+}
+
+fn palette_png() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 4, 4);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Four);
+    encoder.set_palette(vec![7; 48]);
+    encoder.add_ztxt_chunk("Comment".into(), "a text that is compressed".into()).unwrap();
+    encoder.write_header().unwrap().write_image_data(&[0x12; 8]).unwrap();
+    bytes
+}
+
+fn grey_float_tiff() -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut bytes).unwrap();
+    encoder.write_image::<tiff::encoder::colortype::Gray32Float>(6, 5, &[0.5; 30]).unwrap();
+    bytes.into_inner()
+}
+
+/// A PNG that announces a size and holds less than a kilobyte.
+pub(crate) fn announced_png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = png::Encoder::new(&mut bytes, width, height).write_header().unwrap();
+    writer.write_chunk(png::chunk::IDAT, &[0; 900]).unwrap();
+    drop(writer);
+    bytes
+}
+
+/// A PNG of one pixel whose comment unpacks to 64 MiB.
+pub(crate) fn text_bomb() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+    encoder.add_ztxt_chunk("Comment".into(), "x".repeat(64 << 20)).unwrap();
+    encoder.write_header().unwrap().write_image_data(&[1]).unwrap();
+    bytes
+}

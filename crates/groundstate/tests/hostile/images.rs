@@ -1,0 +1,87 @@
+//! Target: image files.
+
+use std::path::Path;
+
+use groundstate::image::{MAX_DECODED_BYTES, decode};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::corpus;
+use crate::fuzz::{Verdict, fuzz};
+use crate::mutate::mutate;
+
+fn check(bytes: &[u8]) -> Verdict {
+    match decode(bytes, Path::new("hostile")) {
+        Ok(image) => {
+            assert_eq!(image.pixels.len(), image.width * image.height * image.channels);
+            assert!(image.pixels.iter().all(|value| (0.0..=1.0).contains(value)));
+            Verdict::Accepted
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("hostile") && text.lines().count() == 1, "{text:?}");
+            Verdict::Refused
+        }
+    }
+}
+
+#[test]
+fn mutated_images_are_read_or_refused() {
+    let corpus = corpus::images();
+    let make = |rng: &mut StdRng| {
+        let mut pick = || &corpus[rng.random_range(0..corpus.len())];
+        let (mut bytes, other) = (pick().clone(), pick());
+        for _ in 0..rng.random_range(1..=4) {
+            mutate(&mut bytes, other, rng);
+        }
+        if rng.random_bool(0.8) {
+            mend_png(&mut bytes);
+        }
+        bytes
+    };
+    fuzz("image", make, check, |_| MAX_DECODED_BYTES);
+}
+
+/// Makes the checksums of a PNG right, so that its content is looked at.
+fn mend_png(bytes: &mut [u8]) {
+    const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+    let mut at = SIGNATURE.len();
+    if !bytes.starts_with(SIGNATURE) {
+        return;
+    }
+    while let Some(length) = bytes.get(at..at + 4) {
+        let length = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
+        let end = at + 8 + length;
+        let Some(content) = bytes.get(at + 4..end) else { return };
+        let checksum = crc32(content).to_be_bytes();
+        let Some(place) = bytes.get_mut(end..end + 4) else { return };
+        place.copy_from_slice(&checksum);
+        at = end + 4;
+    }
+}
+
+/// CRC-32 of PNG (ISO 3309).
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+#[test]
+fn a_bomb_of_a_kilobyte_is_refused_in_a_few_kilobytes() {
+    let bomb = corpus::announced_png(100_000, 100_000);
+    assert!(bomb.len() < 1024);
+    let check = |bytes: &[u8]| {
+        let text = decode(bytes, Path::new("hostile")).unwrap_err().to_string();
+        assert!(text.starts_with("refused to read hostile: the image announces more"), "{text}");
+        Verdict::Refused
+    };
+    fuzz("bomb", |_| bomb.clone(), check, |_| 1 << 17);
+}
+
+#[test]
+fn a_text_chunk_that_unpacks_to_64_megabytes_costs_a_quarter_of_that() {
+    let bytes = corpus::text_bomb();
+    assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+    fuzz("text bomb", |_| bytes.clone(), check, |_| 16 << 20);
+}

@@ -1,0 +1,137 @@
+//! Target: the model file, with its digest broken and with its digest right.
+
+use std::path::Path;
+
+use groundstate::artifact;
+use groundstate::image::Image;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::corpus;
+use crate::fuzz::{Verdict, fuzz, is_thorough};
+use crate::mutate::{FLOATS, mutate, mutate_text};
+use crate::parts::Parts;
+
+/// Damages the parts of a file once, so that its digest can be made right again.
+fn mutate_parts(parts: &mut Parts, other: &Parts, rng: &mut StdRng) {
+    let at = rng.random_range(0..parts.tensors.len());
+    let (name, shape, bytes) = &mut parts.tensors[at];
+    match rng.random_range(0..12) {
+        0..5 => mutate_text(&mut parts.description, &other.description, rng),
+        5..8 => {
+            let float = FLOATS[rng.random_range(0..FLOATS.len())];
+            let place = 4 * rng.random_range(0..bytes.len() / 4);
+            bytes[place..place + 4].copy_from_slice(&float.to_le_bytes());
+        }
+        8 => shape.reverse(),
+        9 => {
+            shape.clear();
+            shape.push(bytes.len() / 4);
+        }
+        10 => drop(parts.tensors.remove(at)),
+        _ => name.push('2'),
+    }
+}
+
+fn load(bytes: &[u8]) -> Result<groundstate::detector::Detector, artifact::ArtifactError> {
+    artifact::decode(bytes, Path::new("hostile"))
+}
+
+/// What is accepted must inspect a picture, and a score that is no number must count as anomalous.
+fn check(bytes: &[u8], odd: &Image) -> Verdict {
+    match load(bytes) {
+        Ok(detector) => {
+            // Larger pictures would only be slow.
+            if detector.preprocessing.size <= 64 {
+                let inspection = detector.inspect(odd);
+                let least = 1.0 / (detector.calibration.image.count() + 1) as f64;
+                assert!(
+                    inspection.score.is_finite() || inspection.p_value <= least || inspection.score < 0.0
+                );
+            }
+            Verdict::Accepted
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("hostile"), "{text:?}");
+            Verdict::Refused
+        }
+    }
+}
+
+/// Memory that loading and one inspection may take; the longest part is a tensor's copies.
+fn limit(length: usize) -> usize {
+    32 * length + (32 << 20)
+}
+
+fn files() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gsm");
+    let file = |detector| {
+        artifact::save(detector, &path).unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    corpus::detectors().iter().map(file).collect()
+}
+
+#[test]
+fn mutated_models_are_refused_or_work() {
+    let files = files();
+    let odd = corpus::picture(100);
+    let make = |rng: &mut StdRng| {
+        let mut pick = || &files[rng.random_range(0..files.len())];
+        let (mut bytes, other) = (pick().clone(), pick());
+        for _ in 0..rng.random_range(1..=3) {
+            mutate(&mut bytes, other, rng);
+        }
+        bytes
+    };
+    fuzz("model", make, |bytes| check(bytes, &odd), limit);
+}
+
+#[test]
+fn mutated_models_with_a_right_digest_are_refused_or_work() {
+    let parts: Vec<Parts> = files().iter().map(|file| Parts::of(file)).collect();
+    assert!(parts.iter().all(|parts| load(&parts.sealed()).is_ok()));
+    let odd = corpus::picture(100);
+    let make = |rng: &mut StdRng| {
+        let mut pick = || &parts[rng.random_range(0..parts.len())];
+        let (mut changed, other) = (pick().clone(), pick());
+        for _ in 0..rng.random_range(1..=2) {
+            mutate_parts(&mut changed, other, rng);
+        }
+        changed.sealed()
+    };
+    fuzz("sealed model", make, |bytes| check(bytes, &odd), limit);
+}
+
+#[test]
+fn a_model_is_refused_wherever_it_is_cut_off_or_a_bit_has_flipped() {
+    for (number, file) in files().iter().enumerate() {
+        // Each offset of the smallest file, of the others when there is time.
+        let step = if number == 0 || is_thorough() { 1 } else { 29 };
+        for at in (0..file.len()).step_by(step) {
+            assert!(load(&file[..at]).is_err(), "cut off at {at} of {}", file.len());
+            let mut flipped = file.clone();
+            flipped[at] ^= 1 << (at % 8);
+            assert!(load(&flipped).is_err(), "bit {} of byte {at} of {} flipped", at % 8, file.len());
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named() {
+    for parts in files().iter().map(|file| Parts::of(file)) {
+        for at in 0..parts.tensors.len() {
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut broken = parts.clone();
+                let (name, _, bytes) = &mut broken.tensors[at];
+                let last = bytes.len() - 4;
+                bytes[last..].copy_from_slice(&value.to_le_bytes());
+                let expected = format!("tensor {name} holds {value} at index {}", last / 4);
+                let text = load(&broken.sealed()).unwrap_err().to_string();
+                assert!(text.contains(&expected), "{text}");
+            }
+        }
+    }
+}
