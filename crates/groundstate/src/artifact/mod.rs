@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.factor` | see [`crate::model::Gaussian`] |
 //! | `learned.*` | the network's parameters, by name |
-//! | `conditions` | normal pictures × brightness, contrast, sharpness |
+//! | `conditions` | normal pictures × brightness, contrast, sharpness; absent where not known |
 //! | `roi` | cells down × across, 1 inside and 0 outside; absent where everything counts |
 //! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
 
@@ -108,8 +108,10 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
         let cells: Vec<f32> = inside.iter().map(|&inside| f32::from(u8::from(inside))).collect();
         arrays.put("roi".into(), vec![edge, edge], &cells);
     }
-    let conditions: Vec<f32> = detector.conditions.iter().flat_map(Conditions::values).collect();
-    arrays.put("conditions".into(), vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
+    if !detector.conditions.is_empty() {
+        let conditions: Vec<f32> = detector.conditions.iter().flat_map(Conditions::values).collect();
+        arrays.put("conditions".into(), vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
+    }
     let description = Description {
         preprocessing: detector.preprocessing,
         energy,
@@ -200,7 +202,7 @@ fn take_roi(arrays: &mut Tensors) -> Result<Option<Roi>, String> {
 }
 
 fn take_conditions(arrays: &mut Tensors) -> Result<Vec<Conditions>, String> {
-    let (shape, values) = arrays.take("conditions")?;
+    let Some((shape, values)) = arrays.take_optional("conditions") else { return Ok(Vec::new()) };
     if shape.get(1) != Some(&CONDITION_NAMES.len()) || shape.len() != 2 {
         return Err(format!("the conditions have shape {shape:?}, expected pictures × 3"));
     }
