@@ -63,6 +63,45 @@ fn sixteen_bits_are_kept() {
     }
 }
 
+/// A grey TIFF of 4 × 1 pixels with `bits` a sample, packed, every bit set.
+fn packed_tiff(bits: u16) -> Vec<u8> {
+    let data = vec![0xFF; usize::from(bits).div_ceil(2)];
+    // Width, height, bits, compression, photometric, strip offset, samples, rows, strip bytes (TIFF 6.0).
+    let entries: [(u16, u32); 9] = [
+        (256, 4),
+        (257, 1),
+        (258, bits.into()),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, 1),
+        (279, data.len() as u32),
+    ];
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend((8 + data.len() as u32).to_le_bytes());
+    bytes.extend(&data);
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend([4, 0, 1, 0, 0, 0]);
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn packed_samples_of_10_and_12_bits_are_refused_with_advice() {
+    for bits in [8, 16] {
+        assert_eq!(decode(&packed_tiff(bits), &name()).unwrap().pixels, [1.0; 4]);
+    }
+    for bits in [10, 12, 14] {
+        let text = message(&packed_tiff(bits));
+        assert!(text.contains("save it as 8- or 16-bit grey or RGB"), "{bits} bits: {text}");
+    }
+}
+
 #[test]
 fn alpha_is_composited_over_black() {
     let rgba = RgbaImage::from_fn(2, 1, |x, _| Rgba([200, 100, 50, if x == 0 { 255 } else { 51 }]));
