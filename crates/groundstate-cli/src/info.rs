@@ -7,7 +7,7 @@ use anyhow::Result;
 use groundstate::artifact::{self, FORMAT_VERSION};
 use groundstate::calibrate::{Basis, Conformal, PastCalibration};
 use groundstate::detector::Detector;
-use groundstate::image::Roi;
+use groundstate::image::{Reach, Registration, Roi};
 use groundstate::model::{Energy, EnergyModel};
 use serde_json::{Value, json};
 
@@ -43,6 +43,7 @@ fn as_json(detector: &Detector) -> Value {
         "method": detector.record.method,
         "preprocessing": detector.preprocessing,
         "roi_area": detector.roi.as_ref().map(Roi::area),
+        "registration": detector.nuisance.registration.as_ref().map(Registration::reach),
         "energy": energy(&detector.energy),
         "default_score": detector.default_score,
         "default_map": detector.default_map,
@@ -95,6 +96,9 @@ fn as_text(detector: &Detector) -> String {
     line("input", format!("{size} × {size} px, {channels} channels"));
     if let Some(roi) = &detector.roi {
         line("region", format!("{} of each image counts", percent(roi.area())));
+    }
+    if let Some(registration) = &detector.nuisance.registration {
+        line("parts", reach_text(registration.reach()).to_owned());
     }
     line("energy", energy_text(&detector.energy));
     line("default score", detector.default_score.clone());
@@ -158,4 +162,11 @@ fn past_text(past: &PastCalibration) -> String {
         above(past.pixel_threshold),
         percent(past.pixel_false_alarm_rate),
     )
+}
+
+fn reach_text(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Near => "brought to one pose; each lies near it",
+        Reach::Free => "brought to one pose; each may lie anywhere, in any direction",
+    }
 }

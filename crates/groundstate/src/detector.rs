@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::{Basis, Calibration};
 use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::drift::{DriftError, Watch};
-use crate::image::{Image, Map, Preprocessing, Roi};
+use crate::image::{Image, Map, Nuisance, Pose, Preprocessing, Roi};
 use crate::model::{Batch, Energy, EnergyModel, Evaluated};
 use crate::regions::Segmentation;
 use crate::score::{MapKind, Maps, Normaliser, Scores};
@@ -20,6 +20,8 @@ pub struct Detector {
     pub roi: Option<Roi>,
     /// How a picture becomes what the energy takes.
     pub preprocessing: Preprocessing,
+    /// The pose and the light that pictures are brought to.
+    pub nuisance: Nuisance,
     /// The energy.
     pub energy: EnergyModel,
     /// What normal maps look like.
@@ -82,6 +84,8 @@ pub struct Inspection {
     pub p_value: f64,
     /// The verdict: whether the picture is flagged as anomalous.
     pub flagged: bool,
+    /// Where the part lies; maps are those of the picture brought to the template's pose.
+    pub pose: Pose,
     /// The maps on their own grids; [`Detector::map`] brings one to the picture's resolution.
     pub maps: Maps,
 }
@@ -102,12 +106,15 @@ impl Detector {
         if pictures.is_empty() {
             return Vec::new();
         }
-        self.energy.evaluate(&Batch::of(pictures)).par_iter().map(|e| self.judge(e)).collect()
+        let (poses, aligned): (Vec<Pose>, Vec<Image>) =
+            pictures.par_iter().map(|p| self.nuisance.remove(p)).unzip();
+        let evaluated = self.energy.evaluate(&Batch::of(&aligned));
+        evaluated.par_iter().zip(poses).map(|(evaluated, pose)| self.judge(evaluated, pose)).collect()
     }
 
-    fn judge(&self, evaluated: &Evaluated) -> Inspection {
+    fn judge(&self, evaluated: &Evaluated, pose: Pose) -> Inspection {
         let size = self.preprocessing.size;
-        let maps = self.normaliser.maps(evaluated, size, size);
+        let maps = self.normaliser.maps(evaluated, &pose, size, size);
         let scores = maps.scores(evaluated);
         let score = scores[&self.default_score];
         Inspection {
@@ -115,6 +122,7 @@ impl Detector {
             p_value: self.calibration.image.p_value(score),
             flagged: self.calibration.image.flags(score),
             scores,
+            pose,
             maps,
         }
     }
@@ -123,8 +131,8 @@ impl Detector {
     /// interest it has its lowest value.
     pub fn map(&self, inspection: &Inspection, kind: MapKind, width: usize, height: usize) -> Map {
         let size = self.preprocessing.size;
-        let maps = &inspection.maps;
-        let mut map = self.preprocessing.restore(&maps.at_resolution(kind, size, size), width, height);
+        let map = inspection.pose.restore_map(&inspection.maps.at_resolution(kind, size, size));
+        let mut map = self.preprocessing.restore(&map, width, height);
         let lowest = map.values.iter().copied().fold(f32::INFINITY, f32::min);
         self.fill_outside(&mut map, lowest);
         map

@@ -10,6 +10,8 @@
 //! | tensors | shape |
 //! |---|---|
 //! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `light.template`, `light.weight` | 32 × 32, see [`crate::image::Light`] |
+//! | `registration.template` | 128 × 128, see [`crate::image::Registration`] |
 //! | `learned.*` | the network's parameters, by name |
 //! | `conditions` | normal pictures × brightness, contrast, sharpness; absent where not known |
 //! | `roi` | cells down × across, 1 inside and 0 outside; absent where everything counts |
@@ -30,7 +32,7 @@ use serde_json::value::RawValue;
 use crate::calibrate::Calibration;
 use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::detector::{Detector, TrainingRecord};
-use crate::image::{Preprocessing, Roi, write_atomically};
+use crate::image::{Light, Map, Nuisance, Preprocessing, Reach, Registration, Roi, write_atomically};
 use crate::model::EnergyModel;
 use crate::score::{MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
 use tensors::Tensors;
@@ -38,6 +40,8 @@ use tensors::Tensors;
 /// Version of the format that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 2;
 const KEY: &str = "groundstate";
+const TEMPLATE: &str = "registration.template";
+const LIGHT: [&str; 2] = ["light.template", "light.weight"];
 /// No model of this version comes near; a larger file is not read into memory.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -60,6 +64,9 @@ struct Version {
 #[serde(deny_unknown_fields)]
 struct Description {
     preprocessing: Preprocessing,
+    /// Absent where pictures are not registered.
+    #[serde(default)]
+    registration: Option<Reach>,
     energy: tensors::EnergyDescription,
     stabiliser: Stabiliser,
     gradient_floor: f32,
@@ -104,6 +111,15 @@ pub fn decode(bytes: &[u8], name: &Path) -> Result<Detector, ArtifactError> {
 fn to_bytes(detector: &Detector) -> Vec<u8> {
     let mut arrays = Tensors::default();
     let energy = arrays.put_energy(&detector.energy);
+    if let Some(registration) = &detector.nuisance.registration {
+        let template = registration.template();
+        arrays.put(TEMPLATE.to_owned(), vec![template.height, template.width], &template.values);
+    }
+    for (name, map) in
+        LIGHT.into_iter().zip([detector.nuisance.light.template(), detector.nuisance.light.weight()])
+    {
+        arrays.put(name.to_owned(), vec![map.height, map.width], &map.values);
+    }
     for (name, statistics) in
         [("energy", &detector.normaliser.energy), ("gradient", &detector.normaliser.gradient)]
     {
@@ -122,6 +138,7 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
     }
     let description = Description {
         preprocessing: detector.preprocessing,
+        registration: detector.nuisance.registration.as_ref().map(Registration::reach),
         energy,
         stabiliser: detector.normaliser.stabiliser,
         gradient_floor: detector.normaliser.gradient_floor,
@@ -156,10 +173,23 @@ fn from_bytes(bytes: &[u8]) -> Result<Detector, error::Damage> {
     assemble(description, &mut arrays).map_err(Damage::Content)
 }
 
+fn take_map(name: &str, arrays: &mut Tensors) -> Result<Map, String> {
+    let (shape, values) = arrays.take(name)?;
+    match shape[..] {
+        [height, width] => Ok(Map { width, height, values }),
+        _ => Err(format!("tensor {name} has shape {shape:?}, expected two edges")),
+    }
+}
+
 /// Puts arrays and description together, checking that they fit.
 fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, String> {
     let preprocessing = description.preprocessing.check().map_err(|e| e.to_string())?;
     let energy: EnergyModel = arrays.take_energy(description.energy, preprocessing)?;
+    let registration = description
+        .registration
+        .map(|reach| Registration::new(reach, take_map(TEMPLATE, arrays)?))
+        .transpose()?;
+    let light = Light::new(take_map(LIGHT[0], arrays)?, take_map(LIGHT[1], arrays)?)?;
     let mut statistics = |name: &str, expected: (usize, usize)| -> Result<MapStatistics, String> {
         let (shape, mean) = arrays.take(&format!("statistics.{name}.mean"))?;
         let (_, spread) = arrays.take(&format!("statistics.{name}.spread"))?;
@@ -191,6 +221,7 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
     Ok(Detector {
         roi,
         preprocessing,
+        nuisance: Nuisance { registration, light },
         conditions,
         energy,
         normaliser,

@@ -8,20 +8,26 @@
 mod error;
 mod float_tiff;
 mod jpeg_end;
+mod light;
 mod map;
 mod mask;
+mod nuisance;
 mod overlay;
 mod preprocessing;
 mod read;
+mod registration;
 mod resample;
 mod roi;
 mod write;
 
 pub use error::ImageError;
+pub use light::Light;
 pub use mask::{Mask, read_mask};
+pub use nuisance::Nuisance;
 pub use overlay::{heat, outline, overlay};
 pub use preprocessing::{Colour, Fit, Preprocessing};
 pub use read::{MAX_DECODED_BYTES, MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
+pub use registration::{Pose, Reach, Registration, Unexplained};
 pub use roi::{Polygon, Roi, RoiError};
 pub use write::{jpeg_bytes, png_bytes, remove_leftovers, write_atomically, write_map, write_png};
 

@@ -142,6 +142,11 @@ impl Image {
         let scaled = |edge: usize| ((edge * edge_px + longest / 2) / longest).max(1);
         scale(self, scaled(self.width), scaled(self.height))
     }
+
+    /// The image at `width` × `height`, each at least 1, scaled as by [`Preprocessing::apply`].
+    pub(super) fn scaled(&self, width: usize, height: usize) -> Self {
+        scale(self, width, height)
+    }
 }
 
 /// The part of the square that shows the image, in input pixels.

@@ -13,7 +13,7 @@ pub use summary::{SCORE_NAMES, Scores};
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::Map;
+use crate::image::{Map, Pose};
 use crate::model::{Energy, Evaluated};
 
 /// Edge in pixels of the blocks on which the gradient map is kept.
@@ -119,11 +119,16 @@ impl Normaliser {
     }
 
     /// The maps of one evaluated picture of `width` × `height` pixels.
-    pub fn maps(&self, evaluated: &Evaluated, width: usize, height: usize) -> Maps {
+    ///
+    /// Where the template's surroundings lie outside the picture in its `pose`, nothing was seen: the
+    /// maps are there what they are in the mean normal picture.
+    pub fn maps(&self, evaluated: &Evaluated, pose: &Pose, width: usize, height: usize) -> Maps {
         let channels = evaluated.gradient.len() / (width * height);
-        let energy = stabilise(&evaluated.local, self.stabiliser);
+        let mut energy = stabilise(&evaluated.local, self.stabiliser);
         let squared = squared_gradient(&evaluated.gradient, width, height, channels);
-        let gradient = log_map(squared, self.gradient_floor);
+        let mut gradient = log_map(squared, self.gradient_floor);
+        self.energy.fill_unseen(&mut energy, pose);
+        self.gradient.fill_unseen(&mut gradient, pose);
         let energy_z = self.energy.normalise(&energy);
         let gradient_z = self.gradient.normalise(&gradient);
         Maps { energy, gradient, energy_z, gradient_z }

@@ -1,9 +1,12 @@
 //! What the maps of normal pictures look like, position by position.
 
-use crate::image::Map;
+use crate::image::{Map, Pose};
 
 /// Pictures' worth of trust in the spread over all positions when the spread at one is estimated.
 const PRIOR_PICTURES: f64 = 10.0;
+
+/// Share of the picture's edge whose features mix with what lies outside.
+const UNSEEN_MARGIN: f32 = 0.03;
 
 /// Mean and spread of normal maps at every position.
 ///
@@ -75,6 +78,21 @@ impl MapStatistics {
             mean: moments.iter().map(|&(mean, _)| mean as f32).collect(),
             spread: moments.iter().map(|&(_, variance)| spread(variance)).collect(),
         })
+    }
+
+    /// Gives positions that lie outside the picture, or closer than [`UNSEEN_MARGIN`] to its border, in
+    /// its `pose` their mean.
+    pub(super) fn fill_unseen(&self, map: &mut Map, pose: &Pose) {
+        if *pose == Pose::IDENTITY {
+            return;
+        }
+        for (i, value) in map.values.iter_mut().enumerate() {
+            let share = |at: usize, of: usize| (at as f32 + 0.5) / of as f32;
+            let point = pose.place(share(i % map.width, map.width), share(i / map.width, map.height));
+            if point.iter().any(|p| !(UNSEEN_MARGIN..1.0 - UNSEEN_MARGIN).contains(p)) {
+                *value = self.mean[i];
+            }
+        }
     }
 
     /// (map − mean) / spread.

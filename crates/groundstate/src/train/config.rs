@@ -95,6 +95,8 @@ pub struct TrainConfig {
     /// its rates hold exactly ([`Basis::HeldOut`](crate::calibrate::Basis)); with 0, all are trained on
     /// and the calibration is cross-fitted.
     pub calibration_share: f64,
+    /// Whether pictures are brought to one pose, if the normal ones turn out to differ by theirs.
+    pub register: bool,
     /// Settings of the closed-form energy.
     pub gaussian: GaussianConfig,
     /// Whether a learned energy is trained on top of the closed-form one (E = E₀ + E_θ).
@@ -122,6 +124,7 @@ impl Default for TrainConfig {
             colour: Colour::default(),
             roi: Vec::new(),
             calibration_share: 0.0,
+            register: true,
             gaussian: GaussianConfig::default(),
             on_reference: false,
             network: NetworkConfig::default(),

@@ -42,9 +42,11 @@ impl Method for ClosedForm {
         report((1 + folds) as f64 / (folds + 2) as f64)?;
         Ok(Trained {
             energy: EnergyModel::Reference(Reference::plain(bank.fit(None)?)),
-            held_out: held_out.into_iter().flatten().collect(),
+            held_out: held_out.into_iter().flatten().enumerate().collect(),
             stabiliser: Stabiliser::SquareRoot,
-            default_score: "energy_z_top",
+            // A registered position is no longer one place of the scene: dust and shadows of the
+            // background move through it, and its own spread says little about the next picture.
+            default_score: if lesson.registered { "energy_top" } else { "energy_z_top" },
             default_map: MapKind::Energy,
             pictures: pictures.len(),
             steps: 0,

@@ -33,7 +33,7 @@ impl Method for LearnedMethod {
         let (rest, held_out) = split(lesson.pictures.len(), config.optimiser.held_out_share, lesson.seed)?;
         let choose =
             |indices: &[usize]| indices.iter().map(|&i| &lesson.pictures[i]).collect::<Vec<&Image>>();
-        let (rest, held_out) = (choose(&rest), choose(&held_out));
+        let rest = choose(&rest);
         let reference = if config.on_reference {
             observer(&Progress::stage(Stage::Fit, lesson.start));
             Some(fit_reference(&rest, &config.gaussian)?)
@@ -61,7 +61,7 @@ impl Method for LearnedMethod {
             None => EnergyModel::Learned(outcome.learned),
         };
         Ok(Trained {
-            held_out: evaluate(&energy, &held_out),
+            held_out: held_out.iter().copied().zip(evaluate(&energy, &choose(&held_out))).collect(),
             energy,
             stabiliser: Stabiliser::Identity,
             default_score: learning.default_score,

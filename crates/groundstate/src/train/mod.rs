@@ -39,7 +39,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{Basis, Calibration};
 use crate::detector::{CurvePoint, Detector, TrainingRecord};
-use crate::image::Image;
+use crate::image::{Image, Nuisance, Pose};
 use crate::model::{Batch, Energy, EnergyModel, Evaluated};
 use crate::score::{MapKind, Normaliser, Stabiliser};
 
@@ -56,6 +56,8 @@ const SET_APART: u64 = 0xca11_b8a7e;
 pub struct Lesson<'a> {
     /// Normal pictures, preprocessed, all of one shape.
     pub pictures: &'a [Image],
+    /// Whether they were brought to one pose.
+    pub registered: bool,
     /// Seed of everything random.
     pub seed: u64,
     /// When training began; budgets count from here.
@@ -68,8 +70,9 @@ pub struct Lesson<'a> {
 pub struct Trained {
     /// The energy.
     pub energy: EnergyModel,
-    /// What energies of the same kind say of normal pictures that they were not trained on.
-    pub held_out: Vec<Evaluated>,
+    /// What energies of the same kind say of normal pictures that they were not trained on, each with
+    /// its index in the lesson.
+    pub held_out: Vec<(usize, Evaluated)>,
     /// Scale of the energy map.
     pub stabiliser: Stabiliser,
     /// Name of the image score for verdicts.
@@ -138,13 +141,16 @@ pub fn train_with_checkpoints(
     }
     let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
-    let lesson = Lesson { pictures: &pictures, seed: config.seed, start, keeper };
+    let nuisance = Nuisance::fit(&pictures, config.register);
+    let (poses, pictures): (Vec<Pose>, Vec<Image>) = pictures.par_iter().map(|p| nuisance.remove(p)).unzip();
+    let registered = nuisance.registration.is_some();
+    let lesson = Lesson { pictures: &pictures, registered, seed: config.seed, start, keeper };
     let trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
     let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);
-    let all: Vec<&Evaluated> = trained.held_out.iter().collect();
+    let all: Vec<&Evaluated> = trained.held_out.iter().map(|(_, evaluated)| evaluated).collect();
     let normaliser = Normaliser::fit(&all, trained.stabiliser, shape)?;
-    let (scores, peaks) = calibration_scores(&trained, shape)?.into_iter().unzip();
+    let (scores, peaks) = calibration_scores(&trained, &poses, shape)?.into_iter().unzip();
     let mut recorded = config.clone();
     recorded.optimiser.steps = trained.planned_steps.or(recorded.optimiser.steps);
     let record = TrainingRecord {
@@ -159,6 +165,7 @@ pub fn train_with_checkpoints(
     let mut detector = Detector {
         roi: None,
         preprocessing,
+        nuisance,
         conditions: Vec::new(),
         energy: trained.energy,
         normaliser,
@@ -193,6 +200,7 @@ fn set_apart(
 /// statistics of others: a picture that helps to say what is normal looks more normal than a new one.
 fn calibration_scores(
     trained: &Trained,
+    poses: &[Pose],
     shape: (usize, usize, usize),
 ) -> Result<Vec<(f64, f64)>, TrainError> {
     let held_out = &trained.held_out;
@@ -200,12 +208,12 @@ fn calibration_scores(
     let fold_scores: Vec<Vec<(f64, f64)>> = (0..folds)
         .into_par_iter()
         .map(|fold| {
-            let others: Vec<&Evaluated> =
-                held_out.iter().enumerate().filter(|(i, _)| i % folds != fold).map(|(_, e)| e).collect();
+            let others = held_out.iter().enumerate().filter(|(i, _)| i % folds != fold);
+            let others: Vec<&Evaluated> = others.map(|(_, (_, evaluated))| evaluated).collect();
             let normaliser = Normaliser::fit(&others, trained.stabiliser, shape)?;
             let members = held_out.iter().skip(fold).step_by(folds);
-            let score = |evaluated: &Evaluated| {
-                let maps = normaliser.maps(evaluated, shape.0, shape.1);
+            let score = |(picture, evaluated): &(usize, Evaluated)| {
+                let maps = normaliser.maps(evaluated, &poses[*picture], shape.0, shape.1);
                 let score = maps.scores(evaluated)[trained.default_score];
                 (score, maps.peak(trained.default_map, shape.0, shape.1))
             };
