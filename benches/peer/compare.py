@@ -26,6 +26,7 @@ import time
 import numpy
 import onnxruntime
 import torch
+import torch._inductor.config
 from torch.nn import functional
 
 from networks import EnergyNetwork, from_crate, onnx_model, split, to_crate
@@ -33,6 +34,7 @@ from networks import EnergyNetwork, from_crate, onnx_model, split, to_crate
 LEARNING_RATE, GRADIENT_CLIP, AVERAGE_DECAY = 1e-4, 1.0, 0.998
 LANGEVIN_STEPS, STEP_SIZE, CHAIN_NOISE, CHAIN_CLIP = 20, 2.0, 0.005, 0.01
 BASIC = ["forward", "input_gradient", "parameter_gradient", "train_step"]
+MODES = ["torch_eager", "torch_channels_last", "torch_compile"]
 # Network, name of its rows, side, batches, operations. Learned methods train at 128 px, `cd` at 64 px.
 SUBJECTS = [
     ("A", "A", 64, [1, 8, 16], BASIC),
@@ -63,6 +65,11 @@ class Groundstate:
         if not answer:
             sys.exit(f"the Rust side ended at: {' '.join(map(str, words))}")
         return answer.strip()
+
+    def cpu_seconds(self):
+        """Of all threads so far; exact while they sleep."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) * 1e-9
 
     def read(self, name):
         return numpy.fromfile(self.folder / f"{name}.f32", dtype="<f4")
@@ -158,7 +165,7 @@ class Torch:
 
     def time(self, operation, calls):
         self.run(operation)
-        return [timed(lambda: self.run(operation)) for _ in range(calls)]
+        return timed(lambda: self.run(operation), calls)
 
 
 class OnnxRuntime:
@@ -183,7 +190,7 @@ class OnnxRuntime:
 
     def time(self, operation, calls):
         self.run(operation)
-        return [timed(lambda: self.run(operation)) for _ in range(calls)]
+        return timed(lambda: self.run(operation), calls)
 
 
 class Served:
@@ -198,13 +205,19 @@ class Served:
         return True
 
     def time(self, operation, calls):
-        return [float(ms) for ms in self.process.ask("time", operation, calls).split()]
+        before = self.process.cpu_seconds()
+        walls = [float(ms) for ms in self.process.ask("time", operation, calls).split()]
+        return walls, 1e3 * (self.process.cpu_seconds() - before) / (calls + 1)
 
 
-def timed(call):
-    begin = time.perf_counter()
-    call()
-    return (time.perf_counter() - begin) * 1e3
+def timed(call, calls):
+    """Milliseconds of each call, and of processors per call."""
+    walls, before = [], time.process_time()
+    for _ in range(calls):
+        begin = time.perf_counter()
+        call()
+        walls.append((time.perf_counter() - begin) * 1e3)
+    return walls, 1e3 * (time.process_time() - before) / calls
 
 
 def agree(what, ours, theirs, bound):
@@ -238,8 +251,8 @@ def check(process, mode, runtime, description):
 
 
 def measure(candidates, operation, rounds, slice_ms):
-    """Milliseconds of all calls of each candidate, by round."""
-    first = {c.mode: min(c.time(operation, 1)) for c in candidates}
+    """Milliseconds of all calls of each candidate, by round, with the processor's per call."""
+    first = {c.mode: c.time(operation, 1)[0][0] for c in candidates}
     calls = {mode: max(1, min(30, round(slice_ms / ms))) for mode, ms in first.items()}
     times = {c.mode: [] for c in candidates}
     for turn in range(rounds):
@@ -251,16 +264,28 @@ def measure(candidates, operation, rounds, slice_ms):
 
 
 def rows(times, labels):
-    """One row per candidate; the spread is that of the rounds' own ratios, from quartile to quartile."""
-    medians = {mode: statistics.median(sum(runs, [])) for mode, runs in times.items()}
-    best = min((mode for mode in medians if mode.startswith("torch")), key=medians.get)
+    """One row per candidate; the spread is that of the rounds' own ratios, from quartile to quartile.
+
+    `cpu_ms` is the processors' time of a call, waiting threads that spin included: with one thread it is what
+    `median_ms` would be if no other program ran.
+    """
+    medians = {mode: statistics.median(sum((walls for walls, _ in runs), [])) for mode, runs in times.items()}
+    cpu = {mode: statistics.median(ms for _, ms in runs) for mode, runs in times.items()}
+    modes = [mode for mode in times if mode.startswith("torch")]
+    best, best_cpu = min(modes, key=medians.get), min(modes, key=cpu.get)
     for mode, runs in times.items():
         pairs = zip(runs, times[best])
-        ratios = sorted(statistics.median(a) / statistics.median(b) for a, b in pairs)
+        ratios = sorted(statistics.median(a) / statistics.median(b) for (a, _), (b, _) in pairs)
         spread = [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]]
-        found = {"candidate": mode, "median_ms": round(medians[mode], 4)}
-        found["ratio_to_best_torch"] = round(medians[mode] / medians[best], 4)
-        yield labels | found | {"ratio_spread": [round(r, 4) for r in spread]}
+        found = {
+            "candidate": mode,
+            "median_ms": round(medians[mode], 4),
+            "ratio_to_best_torch": round(medians[mode] / medians[best], 4),
+            "ratio_spread": [round(r, 4) for r in spread],
+            "cpu_ms": round(cpu[mode], 4),
+            "cpu_ratio_to_best_torch": round(cpu[mode] / cpu[best_cpu], 4),
+        }
+        yield labels | found
 
 
 def busy_seconds():
@@ -285,14 +310,17 @@ def processor():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("program", help="the Rust side, as built by ./run")
-    parser.add_argument("--quick", action="store_true", help="fewer subjects and rounds, without torch.compile")
+    parser.add_argument("--quick", action="store_true", help="fewer subjects and rounds, no torch.compile")
     parser.add_argument("--rounds", type=int, help="rounds of each cell (default 5, quick 3)")
     parser.add_argument("--slice", type=float, default=60, help="ms of a candidate's turn (default 60)")
+    parser.add_argument("--modes", nargs="+", choices=MODES, help="PyTorch's modes (default all, quick the first two)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--output", default="results.json", help="where to write (default results.json)")
     settings = parser.parse_args()
     rounds = settings.rounds or (3 if settings.quick else 5)
-    modes = ["torch_eager", "torch_channels_last"] + ([] if settings.quick else ["torch_compile"])
+    # One compilation serves all numbers of threads.
+    torch._inductor.config.cpp.dynamic_threads = True
+    modes = settings.modes or MODES[: 2 if settings.quick else 3]
     found, others, start = [], [], time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         process = Groundstate(settings.program, folder)
@@ -322,7 +350,8 @@ def main():
                         found += new
                         parts = [f"{r['candidate']} {r['median_ms']:.2f} ms" for r in new]
                         ours = f"{new[0]['ratio_to_best_torch']:.2f} ({'–'.join(map('{:.2f}'.format, new[0]['ratio_spread']))})"
-                        print(f"  {operation:18} {ours:18} {', '.join(parts)}; others {others[-1]:.1f}", flush=True)
+                        share = f"cpu {new[0]['cpu_ratio_to_best_torch']:.2f}, others {others[-1]:.1f} cores"
+                        print(f"  {operation:18} {ours:18} {', '.join(parts)}; {share}", flush=True)
     machine = {
         "processor": processor(),
         "instructions": description["kernels"],
@@ -331,6 +360,7 @@ def main():
             "highest": round(max(others), 2),
         },
         "torch": torch.__version__,
+        "torch_modes": modes,
         "onnxruntime": onnxruntime.__version__,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "seconds": round(time.perf_counter() - start),
