@@ -26,7 +26,7 @@ impl Target {
 
 impl Executor {
     pub(super) fn run_input_gradient(&mut self, de: &[f32]) {
-        self.recur(de, Target::Picture);
+        self.recur(de, Target::Picture, None);
         let node = &self.nodes[0];
         let layout = node.gradient_layout;
         let gradient = node.buffers.gradient.as_slice();
@@ -45,14 +45,13 @@ impl Executor {
     pub(super) fn run_parameter_gradient(&mut self, de: &[f32], gradient: &mut Parameters) {
         self.clear_acting_gradients();
         self.done = Done::Energies;
-        self.recur(de, Target::Parameters);
-        self.add_biases(gradient);
-        self.add_gradients(gradient);
+        self.recur(de, Target::Parameters, Some(gradient));
+        self.finish_gradients(gradient);
     }
 
     /// The reverse recursion. Each node's adjoint is complete when its first reader is done, since readers
     /// come later in the list.
-    pub(super) fn recur(&mut self, de: &[f32], target: Target) {
+    pub(super) fn recur(&mut self, de: &[f32], target: Target, mut gradient: Option<&mut Parameters>) {
         assert_eq!(de.len(), self.images * self.map_len(), "one weight per local energy of the last forward");
         self.seed(de, target);
         let mut seen = std::mem::take(&mut self.seen);
@@ -61,8 +60,8 @@ impl Executor {
             if !target.wants(&self.nodes[index]) {
                 continue;
             }
-            if target != Target::Picture {
-                self.correlate(index, Input::Value);
+            if let Some(gradient) = &mut gradient {
+                self.correlate(index, Input::Value, gradient);
             }
             for slot in 0..self.nodes[index].inputs.len() {
                 let input = self.nodes[index].inputs[slot];
@@ -132,7 +131,7 @@ impl Executor {
         }
     }
 
-    /// Sets the acting weights' gradients to zero.
+    /// Sets the gradients of standardised weights and of biases to zero.
     pub(super) fn clear_acting_gradients(&mut self) {
         for node in &mut self.nodes {
             if let Step::Convolution(convolution) = &mut node.step {
@@ -142,15 +141,9 @@ impl Executor {
         }
     }
 
-    pub(super) fn add_biases(&self, gradient: &mut Parameters) {
-        for convolution in self.nodes.iter().filter_map(Node::convolution) {
-            let d_bias = &mut gradient.tensors[convolution.tensors.bias].data;
-            d_bias.iter_mut().zip(&convolution.d_bias).for_each(|(d, &b)| *d += b);
-        }
-    }
-
-    /// Adds the correlation of a convolution's input with its adjoint to the acting weights' gradient.
-    pub(super) fn correlate(&mut self, index: usize, given: Input) {
+    /// Adds the correlation of a convolution's input with its adjoint to the acting weights' gradient: the one
+    /// in `gradient` where stored weights act, else the convolution's own.
+    pub(super) fn correlate(&mut self, index: usize, given: Input, gradient: &mut Parameters) {
         let input = self.nodes[index].inputs.first().copied();
         let g = self.nodes[index].buffers.gradient.ptr();
         let x = input.map(|i| match given {
@@ -166,7 +159,11 @@ impl Executor {
         // SAFETY: both buffers hold `images` images in the layouts the plan was made for, and only the
         // correlation runs.
         unsafe { plan.run(self.kernels, &self.workers, &mut self.shared, operands, d_bias) }
-        plan.add_to(&mut convolution.d_acting, depth, out);
+        let d_acting = match &convolution.stored {
+            Some(_) => &mut convolution.d_acting,
+            None => &mut gradient.tensors[convolution.tensors.weight].data,
+        };
+        plan.add_to(d_acting, depth, out);
     }
 }
 

@@ -65,8 +65,8 @@ pub(super) struct Convolution {
     pub(super) bias: Buffer,
     /// Stored weights and gains, where the acting weights are standardised.
     pub(super) stored: Option<(Vec<f32>, Vec<f32>)>,
-    /// Gradient of the acting weights, `taps, in, out`, and of the bias. Holds the acting weights during
-    /// `load`.
+    /// Gradient of standardised weights as they act, `taps, in, out` (holds these weights during `load`; empty
+    /// if there are none), and of the bias.
     pub(super) d_acting: Vec<f32>,
     pub(super) d_bias: Vec<f32>,
     /// Acting weights during `load`: `taps, in, padded out` and `taps, out, padded in`.
@@ -127,7 +127,7 @@ pub(super) fn nodes(
                         .then(|| CorrelationPlan::new(kernels, batch, (*kernel, *stride), &input, &layout)),
                     bias: Buffer::zeros(layout.stride),
                     stored: standardise.then(|| (vec![0.0; weights], vec![0.0; out])),
-                    d_acting: vec![0.0; weights],
+                    d_acting: vec![0.0; if *standardise { weights } else { 0 }],
                     d_bias: vec![0.0; out],
                     padded: vec![0.0; taps * depth * layout.stride],
                     transposed: vec![0.0; if backward { taps * out * input_gradient.stride } else { 0 }],
@@ -144,8 +144,9 @@ pub(super) fn nodes(
     Ok(network.nodes().iter().enumerate().map(plan).collect())
 }
 
-/// Layout of each node's value and of its gradient. Both are padded to whole vectors; only values of a few
-/// channels that no convolution writes stay unpadded, so that a colour picture is not blown up.
+/// Layout of each node's value and of its gradient. Both are padded to whole vectors, except arrays of a few
+/// channels that no convolution writes, so that a colour picture is not blown up: values of layers without
+/// parameters, and gradients of what only such layers read.
 fn layouts(network: &Network, sizes: &[(usize, usize)], lanes: usize) -> Vec<(Layout, Layout)> {
     let layout = |(index, node): (usize, &crate::layer::Node)| {
         let channels = network.channels()[index];
@@ -156,8 +157,11 @@ fn layouts(network: &Network, sizes: &[(usize, usize)], lanes: usize) -> Vec<(La
         let reads =
             |n: &crate::layer::Node| matches!(n.layer, Layer::Conv { kernel: 4, .. }) && n.inputs[0] == index;
         let multiple = if network.nodes().iter().any(reads) { 2 * STEP } else { STEP };
+        let convolves =
+            |n: &crate::layer::Node| matches!(n.layer, Layer::Conv { .. }) && n.inputs[0] == index;
+        let gradient = if network.nodes().iter().any(convolves) { padded } else { stride };
         let layout = |stride| Layout::new(sizes[index], channels, stride, multiple);
-        (layout(stride), layout(padded))
+        (layout(stride), layout(gradient))
     };
     network.nodes().iter().enumerate().map(layout).collect()
 }
@@ -207,9 +211,9 @@ fn linear(layer: &Layer, inputs: &[usize], index: usize, layouts: &[(Layout, Lay
         if *layer == Layer::Concat {
             forward.channels = from.channels;
             backward.channels = from.channels;
-            backward.padding = from_gradient.stride - from.channels;
             first += from.channels;
         }
+        backward.padding = from_gradient.stride - backward.channels;
         gathers.push(Linear { forward, backward, accumulate: *layer == Layer::Add && slot > 0 });
     }
     gathers

@@ -28,12 +28,11 @@ impl Executor {
             }
             self.tangent(index);
             if matches!(self.nodes[index].step, Step::Convolution(_)) {
-                self.correlate(index, Input::Tangent);
+                self.correlate(index, Input::Tangent, gradient);
             }
         }
-        self.recur(de, Target::SecondOrder);
-        self.add_biases(gradient);
-        self.add_gradients(gradient);
+        self.recur(de, Target::SecondOrder, Some(gradient));
+        self.finish_gradients(gradient);
     }
 
     /// The derivative of one node's value along the direction.

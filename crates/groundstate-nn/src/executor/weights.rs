@@ -29,20 +29,16 @@ impl Executor {
         self.loaded = true;
     }
 
-    /// Adds the acting weights' gradients of all convolutions to those of the stored parameters.
-    pub(super) fn add_gradients(&mut self, gradient: &mut Parameters) {
-        for node in &mut self.nodes {
-            let Step::Convolution(convolution) = &mut node.step else { continue };
-            let Convolution { tensors, stored, d_acting, .. } = &mut **convolution;
-            match (tensors.gain, stored) {
-                (Some(gain), Some((weight, gains))) => {
-                    let (d_weight, d_gain) = two(&mut gradient.tensors, tensors.weight, gain);
-                    standardise_gradient(weight, gains, d_acting, &mut d_weight.data, &mut d_gain.data);
-                }
-                _ => {
-                    let d_weight = &mut gradient.tensors[tensors.weight].data;
-                    d_weight.iter_mut().zip(d_acting.iter()).for_each(|(d, &a)| *d += a);
-                }
+    /// Adds the convolutions' own gradients to those of the parameters: of biases, and of standardised weights
+    /// through the standardisation.
+    pub(super) fn finish_gradients(&self, gradient: &mut Parameters) {
+        for convolution in self.nodes.iter().filter_map(Node::convolution) {
+            let Convolution { tensors, stored, d_acting, d_bias, .. } = convolution;
+            let to = &mut gradient.tensors[tensors.bias].data;
+            to.iter_mut().zip(d_bias).for_each(|(d, &b)| *d += b);
+            if let (Some(gain), Some((weight, gains))) = (tensors.gain, stored) {
+                let (d_weight, d_gain) = two(&mut gradient.tensors, tensors.weight, gain);
+                standardise_gradient(weight, gains, d_acting, &mut d_weight.data, &mut d_gain.data);
             }
         }
     }

@@ -74,6 +74,18 @@ impl Epilogue {
         }
     }
 
+    /// The buffer that sums are stored in as they are, if that is all that happens to them.
+    pub(crate) fn plain_target(&self) -> Option<*mut f32> {
+        match self {
+            Epilogue::Combine(c)
+                if !c.accumulate && c.curvature.is_null() && c.slope.is_null() && c.extra.is_null() =>
+            {
+                Some(c.target)
+            }
+            _ => None,
+        }
+    }
+
     /// Finishes `vectors` vectors of sums for one pixel.
     ///
     /// # Safety

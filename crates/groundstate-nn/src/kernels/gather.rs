@@ -50,7 +50,15 @@ pub(crate) unsafe fn gather<S: Simd>(
     rows: Range<usize>,
     epilogue: &Epilogue,
 ) {
-    let whole = geometry.channels / S::LANES * S::LANES;
+    if is_narrow_copy(geometry, S::LANES)
+        && let Some(target) = epilogue.plain_target()
+    {
+        // SAFETY: the caller's contract.
+        return unsafe { copy_channels(geometry, x, rows, target) };
+    }
+    let (channels, end) = (geometry.channels, geometry.channels + geometry.padding);
+    // Whole vectors, also where one ends in padding that is finished with it.
+    let whole = (if geometry.padding > 0 { end } else { channels }) / S::LANES * S::LANES;
     for row in rows {
         for col in 0..geometry.cols {
             let at = geometry.output + row * geometry.output_row + col * geometry.output_col;
@@ -64,25 +72,62 @@ pub(crate) unsafe fn gather<S: Simd>(
                     Mapping::Double => (input(2 * row, 2 * col), true),
                 };
                 for c in (0..whole).step_by(S::LANES) {
-                    sum::<S>(geometry, from.add(c), block, at + c, epilogue);
+                    sum::<S>(geometry, from.add(c), block, channels.saturating_sub(c), at + c, epilogue);
                 }
-                for c in whole..geometry.channels {
-                    sum::<Portable<1>>(geometry, from.add(c), block, at + c, epilogue);
-                }
-                for c in geometry.channels..geometry.channels + geometry.padding {
-                    epilogue.finish::<Portable<1>>(&0.0, 1, at + c, 0);
+                for c in whole..end {
+                    sum::<Portable<1>>(
+                        geometry,
+                        from.add(c),
+                        block,
+                        channels.saturating_sub(c),
+                        at + c,
+                        epilogue,
+                    );
                 }
             }
         }
     }
 }
 
-/// One vector of one pixel.
+/// Whether pixels of less than a vector are copied as they are: a picture into a concatenation.
+fn is_narrow_copy(geometry: &Gather, lanes: usize) -> bool {
+    let Gather { mapping, factor, channels, padding, .. } = *geometry;
+    mapping == Mapping::Same && factor == 1.0 && padding == 0 && channels < lanes
+}
+
+/// Copies the channels of the pixels of `rows`.
 ///
 /// # Safety
-/// As [`gather`].
+/// As [`gather`], `target` being the only buffer written.
+unsafe fn copy_channels(geometry: &Gather, x: *const f32, rows: Range<usize>, target: *mut f32) {
+    for row in rows {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut from = x.add(geometry.input + row * geometry.input_row);
+            let mut to = target.add(geometry.output + row * geometry.output_row);
+            for _ in 0..geometry.cols {
+                for c in 0..geometry.channels {
+                    *to.add(c) = *from.add(c);
+                }
+                (from, to) = (from.wrapping_add(geometry.input_col), to.wrapping_add(geometry.output_col));
+            }
+        }
+    }
+}
+
+/// One vector of one pixel, of which the first `valid` values count; the others are zero.
+///
+/// # Safety
+/// As [`gather`]; the input is readable for the whole vector.
 #[inline(always)]
-unsafe fn sum<S: Simd>(geometry: &Gather, from: *const f32, block: bool, at: usize, epilogue: &Epilogue) {
+unsafe fn sum<S: Simd>(
+    geometry: &Gather,
+    from: *const f32,
+    block: bool,
+    valid: usize,
+    at: usize,
+    epilogue: &Epilogue,
+) {
     // SAFETY: the caller's contract.
     unsafe {
         let mut value = S::load(from);
@@ -94,6 +139,9 @@ unsafe fn sum<S: Simd>(geometry: &Gather, from: *const f32, block: bool, at: usi
         }
         let mut sums = [0.0f32; 16];
         S::store(sums.as_mut_ptr(), S::mul(value, S::splat(geometry.factor)));
+        if valid < S::LANES {
+            sums[valid..S::LANES].fill(0.0);
+        }
         epilogue.finish::<S>(sums.as_ptr(), 1, at, 0);
     }
 }

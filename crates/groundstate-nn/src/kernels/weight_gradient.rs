@@ -21,10 +21,9 @@ pub(crate) struct Correlation<'a> {
     /// Output rows of all images, counted through: `image · rows + row`.
     pub(crate) from: usize,
     pub(crate) to: usize,
-    /// Kernel row, and the first of the values in it that this task covers.
-    pub(crate) kernel_row: usize,
+    /// The first of the values read per output pixel that this task covers, and how many, at most the
+    /// backend's block height.
     pub(crate) first: usize,
-    /// How many, at most the backend's block height.
     pub(crate) count: usize,
     /// `count` rows of all output channels, `vectors · LANES` apart, to be added to.
     pub(crate) sums: *mut f32,
@@ -63,7 +62,7 @@ pub(crate) unsafe fn pack_gradient<S: Simd>(
     }
 }
 
-/// Runs one task. `panel` holds [`PANEL`] + `cols` pixels of one vector each.
+/// Runs one task. `panel` holds [`PANEL`] + `cols` pixels of one vector each, and one vector more.
 ///
 /// # Safety
 /// As [`Simd`]; the task's pointers are as described, `panel` is as large as said and used by no other.
@@ -71,6 +70,7 @@ pub(crate) unsafe fn pack_gradient<S: Simd>(
 pub(crate) unsafe fn correlate<S: Simd, const MR: usize>(task: &Correlation<'_>, panel: *mut f32) {
     let geometry = task.geometry;
     let (rows, cols) = (geometry.rows, geometry.cols);
+    let (runs, run_count) = runs::<MR>(task);
     let panel_rows = (PANEL / cols).max(1);
     let mut row = task.from;
     while row < task.to {
@@ -78,13 +78,15 @@ pub(crate) unsafe fn correlate<S: Simd, const MR: usize>(task: &Correlation<'_>,
         let count = panel_rows.min(rows - first).min(task.to - row);
         // SAFETY: the caller's contract.
         unsafe {
-            let x = task.x.add(
-                image * task.image + geometry.input + task.kernel_row * geometry.run_stride + task.first,
-            );
+            let x = task.x.add(image * task.image + geometry.input);
             for r in 0..count {
                 for col in 0..cols {
                     let from = x.add((first + r) * geometry.input_row + col * geometry.input_col);
-                    S::store(panel.add((r * cols + col) * S::LANES), S::load(from));
+                    let to = panel.add((r * cols + col) * S::LANES);
+                    // Each store reaches beyond its run, into what later ones overwrite.
+                    for &(offset, slot) in &runs[..run_count] {
+                        S::store(to.add(slot), S::load(from.add(offset)));
+                    }
                 }
             }
             let pixels = rows * cols;
@@ -97,9 +99,9 @@ pub(crate) unsafe fn correlate<S: Simd, const MR: usize>(task: &Correlation<'_>,
                 let (x, g) = ((panel.cast_const(), S::LANES), (g, width * S::LANES));
                 let sums = (sums, geometry.vectors * S::LANES);
                 if width == 2 {
-                    outer::<S, MR, 2>(x, g, count * cols, sums, task.count);
+                    outer::<S, MR, 2>(x, g, count * cols, sums, task.count, false);
                 } else {
-                    outer::<S, MR, 1>(x, g, count * cols, sums, task.count);
+                    outer::<S, MR, 1>(x, g, count * cols, sums, task.count, false);
                 }
                 vector += 2;
             }
@@ -108,8 +110,23 @@ pub(crate) unsafe fn correlate<S: Simd, const MR: usize>(task: &Correlation<'_>,
     }
 }
 
-/// Adds Σ over pixels of x value · gradient vector to the first `valid` of `MR` rows of sums. Each array is
-/// given with its step: from pixel to pixel, and from row to row of the sums.
+/// Where the values of a task lie: for each kernel row that it reaches, the offset of the first of them, and
+/// its place among all of them.
+fn runs<const MR: usize>(task: &Correlation<'_>) -> ([(usize, usize); MR], usize) {
+    let Direct { run_len, run_stride, .. } = *task.geometry;
+    let (mut runs, mut count, mut slot) = ([(0, 0); MR], 0, 0);
+    while slot < task.count {
+        let (run, within) = ((task.first + slot) / run_len, (task.first + slot) % run_len);
+        runs[count] = (run * run_stride + within, slot);
+        slot += run_len - within;
+        count += 1;
+    }
+    (runs, count)
+}
+
+/// Adds Σ over pixels of x value · gradient vector to the first `valid` of `MR` rows of sums; where they are
+/// `fresh`, writes it. Each array is given with its step: from pixel to pixel, and from row to row of the
+/// sums.
 ///
 /// # Safety
 /// As [`Simd`]; `x` is readable for `MR` values and `g` for `NV` vectors at each pixel, and the sums are
@@ -121,6 +138,7 @@ pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
     pixels: usize,
     (sums, sums_step): (*mut f32, usize),
     valid: usize,
+    fresh: bool,
 ) {
     // SAFETY: the caller's contract.
     unsafe {
@@ -142,7 +160,7 @@ pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
         for (i, block) in block.iter().enumerate().take(valid) {
             for (v, &sum) in block.iter().enumerate() {
                 let to = sums.add(i * sums_step + v * S::LANES);
-                S::store(to, S::add(S::load(to), sum));
+                S::store(to, if fresh { sum } else { S::add(S::load(to), sum) });
             }
         }
     }

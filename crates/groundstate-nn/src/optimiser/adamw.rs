@@ -1,9 +1,11 @@
 //! Adam with decoupled weight decay.
 
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::{Deserialize, Serialize};
 
 use super::{OptimiserError, check};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, SHARE};
 
 /// Settings of [`AdamW`]; the learning rate comes with each step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,17 +74,22 @@ impl AdamW {
         let rate = (learning_rate / (1.0 - beta1.powi(steps))) as f32;
         let root = (1.0 / (1.0 - beta2.powi(steps)).sqrt()) as f32;
         let (new1, new2, epsilon) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32, epsilon as f32);
-        self.mean.zip_mut(gradient, |m, g| *m += new1 * (g - *m));
-        self.square.zip_mut(gradient, |s, g| *s += new2 * (g * g - *s));
+        assert!(self.mean.same_form(gradient), "moments and gradient of two different networks");
         assert!(parameters.same_form(gradient), "parameters and gradient of two different networks");
-        for (p, (m, s)) in
-            parameters.tensors.iter_mut().zip(self.mean.tensors.iter().zip(&self.square.tensors))
-        {
+        let moments = self.mean.tensors.iter_mut().zip(&mut self.square.tensors);
+        let given = parameters.tensors.iter_mut().zip(&gradient.tensors);
+        for ((p, g), (m, s)) in given.zip(moments) {
             let decay = if p.name.ends_with(".weight") { learning_rate * weight_decay } else { 0.0 };
             let keep = (1.0 - decay) as f32;
-            for ((p, m), s) in p.data.iter_mut().zip(&m.data).zip(&s.data) {
-                *p = *p * keep - rate * m / (s.sqrt() * root + epsilon);
-            }
+            let given = p.data.par_chunks_mut(SHARE).zip(g.data.par_chunks(SHARE));
+            let moments = m.data.par_chunks_mut(SHARE).zip(s.data.par_chunks_mut(SHARE));
+            given.zip(moments).for_each(|((p, g), (m, s))| {
+                for ((p, g), (m, s)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(s)) {
+                    *m += new1 * (g - *m);
+                    *s += new2 * (g * g - *s);
+                    *p = *p * keep - rate * *m / (s.sqrt() * root + epsilon);
+                }
+            });
         }
     }
 }

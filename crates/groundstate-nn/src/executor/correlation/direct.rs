@@ -42,7 +42,7 @@ impl DirectPlan {
     ) -> DirectPlan {
         let (geometry, _) = direct_forward(kernels, kernel, stride, input, output);
         let block = kernels.correlation_rows;
-        let units = geometry.runs * geometry.run_len.div_ceil(block);
+        let units = geometry.depth().div_ceil(block);
         DirectPlan {
             input_image: input.image,
             output_image: output.image,
@@ -69,7 +69,7 @@ impl DirectPlan {
 
     /// Scratch values of one task.
     pub(super) fn scratch(&self, lanes: usize) -> usize {
-        PANEL.max(self.geometry.cols) * lanes
+        (PANEL.max(self.geometry.cols) + 1) * lanes
     }
 
     /// Packs the gradient, then correlates; returns how many partial bias gradients it left.
@@ -106,23 +106,20 @@ impl DirectPlan {
         sums.as_mut_slice().fill(0.0);
         let sums = &*sums;
         let size = geometry.depth() * width;
-        let blocks = geometry.run_len.div_ceil(self.block);
-        let units = geometry.runs * blocks;
+        let units = geometry.depth().div_ceil(self.block);
         let rows = images * geometry.rows;
         let share = rows.div_ceil(self.splits);
         workers.run(self.splits * units, |task, panel| {
             let (split, unit) = (task / units, task % units);
-            let (kernel_row, first) = (unit / blocks, unit % blocks * self.block);
-            let count = self.block.min(geometry.run_len - first);
+            let first = unit * self.block;
+            let count = self.block.min(geometry.depth() - first);
             let (from, to) = ((split * share).min(rows), ((split + 1) * share).min(rows));
-            let row = kernel_row * geometry.run_len + first;
             // SAFETY: each task has its own rows of its own split; the panel is the task's own.
             unsafe {
-                let sums = sums.ptr().add(split * size + row * width);
+                let sums = sums.ptr().add(split * size + first * width);
                 let (x, packed) = (x.image(0, 0), packed.ptr().cast_const());
                 let image = self.input_image;
-                let task =
-                    Correlation { geometry, x, image, packed, from, to, kernel_row, first, count, sums };
+                let task = Correlation { geometry, x, image, packed, from, to, first, count, sums };
                 (kernels.correlate)(&task, panel);
             }
         });

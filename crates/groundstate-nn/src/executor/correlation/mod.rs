@@ -4,6 +4,8 @@ mod direct;
 mod winograd;
 
 use direct::DirectPlan;
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 use winograd::WinogradPlan;
 
 use super::convolution::pays_correlation;
@@ -151,11 +153,14 @@ impl CorrelationPlan {
 
     /// Adds the sums of the last `run`, copy by copy, to `d_weight` of shape `taps, depth, out`.
     pub(super) fn add_to(&self, d_weight: &mut [f32], depth: usize, out: usize) {
-        for sums in self.sums.as_slice().chunks_exact(self.taps * self.depth * self.width) {
-            for (row, target) in d_weight.chunks_exact_mut(out).enumerate() {
-                let from = (row / depth * self.depth + row % depth) * self.width;
-                target.iter_mut().zip(&sums[from..from + out]).for_each(|(t, s)| *t += s);
+        let size = self.taps * self.depth * self.width;
+        d_weight.par_chunks_exact_mut(depth * out).enumerate().for_each(|(tap, d_weight)| {
+            for sums in self.sums.as_slice().chunks_exact(size) {
+                let rows = sums[tap * self.depth * self.width..].chunks_exact(self.width);
+                for (target, row) in d_weight.chunks_exact_mut(out).zip(rows) {
+                    target.iter_mut().zip(row).for_each(|(t, s)| *t += s);
+                }
             }
-        }
+        });
     }
 }

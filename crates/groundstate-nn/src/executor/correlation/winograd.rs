@@ -63,12 +63,15 @@ impl WinogradPlan {
         operands: Operands,
         sums: &mut Buffer,
     ) -> usize {
-        self.products.as_mut_slice().fill(0.0);
         let Operands { images, x, g } = operands;
         let (geometry, chunk, products) = (&self.geometry, self.chunk, &self.products);
         let (inputs, gradients, bias) = (&shared.inputs, &shared.gradients, &shared.bias);
         let (depth, width) = (geometry.depth(), geometry.vectors * self.lanes);
         let tiles = images * geometry.tiles();
+        if tiles == 0 {
+            sums.as_mut_slice().fill(0.0);
+            return 0;
+        }
         for start in (0..tiles).step_by(chunk) {
             let count = chunk.min(tiles - start);
             workers.run(count.div_ceil(TILES), |task, _| {
@@ -106,6 +109,7 @@ impl WinogradPlan {
                         inputs: inputs.ptr(),
                         gradients: gradients.ptr(),
                         sums: products.ptr(),
+                        fresh: start == 0,
                     });
                 }
             });

@@ -46,8 +46,9 @@ pub(crate) struct PlaceProduct<'a> {
     /// As in [`GradientTiles`].
     pub(crate) inputs: *const f32,
     pub(crate) gradients: *const f32,
-    /// `place, depth, channel`, to be added to.
+    /// `place, depth, channel`, to be added to, or with `fresh` to be overwritten.
     pub(crate) sums: *mut f32,
+    pub(crate) fresh: bool,
 }
 
 impl Winograd {
@@ -147,6 +148,7 @@ pub(crate) unsafe fn accumulate<S: Simd, const MR: usize>(task: &PlaceProduct<'_
         let sums = task.sums.add(task.place * depth * width);
         for from in (0..task.count).step_by(task.run) {
             let count = task.run.min(task.count - from);
+            let fresh = task.fresh && from == 0;
             for vector in (0..vectors).step_by(2) {
                 let g = g.add(from * (width + GAP) + vector * S::LANES);
                 for row in (task.first..task.last).step_by(MR) {
@@ -154,9 +156,23 @@ pub(crate) unsafe fn accumulate<S: Simd, const MR: usize>(task: &PlaceProduct<'_
                     let x = x.add(from * (depth + GAP) + row);
                     let sums = sums.add(row * width + vector * S::LANES);
                     if vector + 2 <= vectors {
-                        outer::<S, MR, 2>((x, depth + GAP), (g, width + GAP), count, (sums, width), valid);
+                        outer::<S, MR, 2>(
+                            (x, depth + GAP),
+                            (g, width + GAP),
+                            count,
+                            (sums, width),
+                            valid,
+                            fresh,
+                        );
                     } else {
-                        outer::<S, MR, 1>((x, depth + GAP), (g, width + GAP), count, (sums, width), valid);
+                        outer::<S, MR, 1>(
+                            (x, depth + GAP),
+                            (g, width + GAP),
+                            count,
+                            (sums, width),
+                            valid,
+                            fresh,
+                        );
                     }
                 }
             }

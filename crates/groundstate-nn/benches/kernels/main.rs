@@ -2,12 +2,17 @@
 //!
 //! Each benchmark runs a network of one convolution (and a 1×1 one to a single channel, about a hundredth
 //! of the work), so that all of the executor's own cost is in. Throughput counts two operations per
-//! multiply-add of the direct algorithm: `Gelem/s` reads as GFLOP/s, and Winograd's is above what the
-//! processor can do.
+//! multiply-add of the direct algorithm: `Gelem/s` reads as GFLOP/s. Below each result stands the best
+//! sample's share of the peak, which is measured first: multiply-adds in registers, as many as the
+//! processor takes. Winograd's share can be above 100 %, since it does with fewer.
 
-use std::time::Duration;
+mod peak;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use groundstate_nn::{
     Activation, Backend, Executor, ExecutorOptions, LastLayer, Layer, Network, Node, Parameters, Purpose,
 };
@@ -60,7 +65,34 @@ fn network(kernel: &Kernel) -> Network {
     .expect("a valid network")
 }
 
+/// Benchmarks a call of `flops` operations and prints the best sample's share of `peak`, in GFLOP/s.
+fn bench(
+    group: &mut BenchmarkGroup<WallTime>,
+    name: &str,
+    (flops, peak): (u64, f64),
+    mut call: impl FnMut(),
+) {
+    let best = Cell::new(f64::INFINITY);
+    group.bench_function(name, |b| {
+        b.iter_custom(|count| {
+            let start = Instant::now();
+            (0..count).for_each(|_| call());
+            let time = start.elapsed();
+            best.set(best.get().min(time.as_secs_f64() / count as f64));
+            time
+        });
+    });
+    let rate = 1e-9 * flops as f64 / best.get();
+    if rate > 0.0 {
+        println!("{name:37} {rate:.0} GFLOP/s at best, {:.0} % of the peak", 100.0 * rate / peak);
+    }
+}
+
 fn kernels(criterion: &mut Criterion) {
+    let peaks: Vec<(Backend, f64)> = Backend::available().into_iter().map(|b| (b, peak::gflops(b))).collect();
+    for (backend, peak) in &peaks {
+        println!("peak of one thread, {}: {peak:.0} GFLOP/s", backend.name());
+    }
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("the first pool");
     for kernel in &KERNELS {
         let network = network(kernel);
@@ -73,20 +105,21 @@ fn kernels(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(kernel.name);
         group.throughput(Throughput::Elements(flops)).sample_size(10);
         group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
-        for backend in Backend::available() {
+        for &(backend, peak) in &peaks {
             let options = ExecutorOptions { purpose: Purpose::ParameterGradient, backend: Some(backend) };
             let mut executor =
                 Executor::with_options(&network, batch, side, side, options).expect("a valid size");
             executor.load(&parameters);
             let mut gradient = parameters.zeros_like();
-            group.bench_function(format!("forward/{}", backend.name()), |b| {
-                b.iter(|| executor.forward(&x, &[])[0]);
+            let name = |operation: &str| format!("{operation}/{}", backend.name());
+            bench(&mut group, &name("forward"), (flops, peak), || {
+                executor.forward(&x, &[]);
             });
-            group.bench_function(format!("input gradient/{}", backend.name()), |b| {
-                b.iter(|| executor.input_gradient(&de)[0]);
+            bench(&mut group, &name("input gradient"), (flops, peak), || {
+                executor.input_gradient(&de);
             });
-            group.bench_function(format!("parameter gradient/{}", backend.name()), |b| {
-                b.iter(|| executor.parameter_gradient(&de, &mut gradient));
+            bench(&mut group, &name("parameter gradient"), (flops, peak), || {
+                executor.parameter_gradient(&de, &mut gradient);
             });
         }
         group.finish();
