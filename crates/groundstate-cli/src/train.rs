@@ -182,7 +182,7 @@ pub(crate) fn train_dataset(
     let (conditions, pictures): (Vec<_>, Vec<_>) =
         loaded.images.into_iter().map(|(_, prepared)| prepared).unzip();
     let mut progress = TrainingProgress::new(console);
-    let trained = train_with_checkpoints(&training.config, &pictures, start, checkpoints, &mut |moment| {
+    let trained = train_with_checkpoints(&training.config, pictures, start, checkpoints, &mut |moment| {
         progress.show(moment);
         if interrupt.requested() { Control::Stop } else { Control::Continue }
     });

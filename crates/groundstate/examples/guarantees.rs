@@ -108,7 +108,7 @@ fn half(normal: &[PathBuf], seed: u64) -> Result<Half, AnyError> {
     let preprocessing = config.preprocessing();
     let loaded = load_all(&paths, |image| prepare(image, None, &preprocessing));
     let pictures: Vec<Image> = loaded.images.into_iter().map(|(_, picture)| picture).collect();
-    let detector = train(&config, &pictures, Instant::now(), &mut |_| Control::Continue)?;
+    let detector = train(&config, pictures, Instant::now(), &mut |_| Control::Continue)?;
     let seen = see(&detector, &held_out, Image::clone);
     Ok(Half { detector, paths: held_out, held_out: seen })
 }

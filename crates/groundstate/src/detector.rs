@@ -107,7 +107,7 @@ impl Detector {
             return Vec::new();
         }
         let (poses, aligned): (Vec<Pose>, Vec<Image>) =
-            pictures.par_iter().map(|p| self.nuisance.remove(p)).unzip();
+            pictures.par_iter().map(|p| self.nuisance.remove(p.clone())).unzip();
         let evaluated = self.energy.evaluate(&Batch::of(&aligned));
         evaluated.par_iter().zip(poses).map(|(evaluated, pose)| self.judge(evaluated, pose)).collect()
     }

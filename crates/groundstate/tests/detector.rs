@@ -43,7 +43,7 @@ fn config(method: MethodName) -> TrainConfig {
 }
 
 fn trained(config: &TrainConfig) -> Detector {
-    train(config, &pictures(12), Instant::now(), &mut |_| Control::Continue).unwrap()
+    train(config, pictures(12), Instant::now(), &mut |_| Control::Continue).unwrap()
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_stopped_training_keeps_a_model_and_says_so() {
         2 => Control::Stop,
         _ => Control::Continue,
     };
-    let detector = train(&config, &pictures(12), Instant::now(), stop).unwrap();
+    let detector = train(&config, pictures(12), Instant::now(), stop).unwrap();
     assert_eq!(detector.record.steps, 2);
     assert!(detector.record.notes.iter().any(|note| note.contains("stopped after 2 steps")));
 }
@@ -153,7 +153,7 @@ fn a_training_that_runs_away_is_noticed_and_still_gives_a_finite_model() {
 #[test]
 fn too_few_pictures_and_settings_out_of_range_are_refused() {
     let attempt = |config: &TrainConfig, count| {
-        train(config, &pictures(count), Instant::now(), &mut |_| Control::Continue).err().unwrap()
+        train(config, pictures(count), Instant::now(), &mut |_| Control::Continue).err().unwrap()
     };
     let few = attempt(&config(MethodName::Gaussian), 2);
     assert!(matches!(few, TrainError::TooFewPictures { found: 2, .. }), "{few}");

@@ -7,6 +7,8 @@
 //! background leads and a part of changing colour follows; a defect that has less than half of the
 //! weight cannot move the median far.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::{Image, Map};
@@ -34,13 +36,14 @@ impl Light {
     /// Edge of the template in pixels.
     pub const TEMPLATE_PX: usize = 32;
 
-    /// Learns the mean brightness of normal pictures, all of one pose, and how steady it is.
+    /// Learns the mean brightness of normal pictures, each brought to one pose by `align`, and how
+    /// steady it is.
     ///
     /// # Panics
     /// If there is no picture.
-    pub fn fit(pictures: &[Image]) -> Self {
+    pub fn fit<'a>(pictures: &'a [Image], align: impl Fn(&'a Image) -> Cow<'a, Image> + Sync) -> Self {
         assert!(!pictures.is_empty(), "the mean of no pictures is not defined");
-        let seen: Vec<Map> = pictures.par_iter().map(brightness).collect();
+        let seen: Vec<Map> = pictures.par_iter().map(|picture| brightness(&align(picture))).collect();
         let count = seen.len() as f32;
         let mut template = Map::filled(Self::TEMPLATE_PX, Self::TEMPLATE_PX, 0.0);
         for map in &seen {
@@ -108,9 +111,10 @@ impl Light {
 
     /// The picture under the light of the mean normal one. Values may exceed 1.
     #[must_use]
-    pub fn normalise(&self, picture: Image) -> Image {
+    pub fn normalise(&self, mut picture: Image) -> Image {
         let gain = self.gain(&picture);
-        Image { pixels: picture.pixels.iter().map(|v| v / gain).collect(), ..picture }
+        picture.pixels.iter_mut().for_each(|v| *v /= gain);
+        picture
     }
 }
 
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_darker_picture_becomes_the_same_picture() {
-        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
+        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)], Cow::Borrowed);
         assert!((light.gain(&picture(0.8, false)) - 0.8).abs() < 1e-4);
         let normalised = light.normalise(picture(0.8, false));
         let expected = picture(1.0, false).pixels;
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_defect_of_a_third_of_the_picture_moves_the_gain_little() {
-        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
+        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)], Cow::Borrowed);
         assert!((light.gain(&picture(1.1, true)) - 1.1).abs() < 0.01);
     }
 
@@ -162,7 +166,7 @@ mod tests {
             Image { pixels: (0..64 * 64).map(|i| gain * value(i)).collect(), ..picture(1.0, false) }
         };
         let pictures: Vec<Image> = (0..10).map(|n| flickering(n, 1.0)).collect();
-        let light = Light::fit(&pictures);
+        let light = Light::fit(&pictures, Cow::Borrowed);
         for number in 0..5 {
             assert!((light.gain(&flickering(number, 0.9)) - 0.9).abs() < 1e-3);
         }
@@ -171,8 +175,8 @@ mod tests {
     #[test]
     fn black_pictures_and_absurd_gains_are_survived() {
         let black = picture(0.0, false);
-        assert_eq!(Light::fit(std::slice::from_ref(&black)).gain(&picture(1.0, false)), 1.0);
-        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
+        assert_eq!(Light::fit(std::slice::from_ref(&black), Cow::Borrowed).gain(&picture(1.0, false)), 1.0);
+        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)], Cow::Borrowed);
         assert_eq!(light.gain(&black), 1.0 / LIMIT);
         assert!(Light::new(Map::filled(8, 8, 1.0), Map::filled(8, 8, 1.0)).unwrap_err().contains("8 × 8"));
     }

@@ -1,6 +1,6 @@
 //! What differs between pictures of equally good parts and says nothing about them.
 
-use rayon::prelude::*;
+use std::borrow::Cow;
 
 use super::{Image, Light, Pose, Registration};
 
@@ -21,24 +21,17 @@ impl Nuisance {
     /// If there is no picture.
     pub fn fit(pictures: &[Image], register: bool) -> Self {
         let registration = if register { Registration::fit(pictures).0 } else { None };
-        let light = match &registration {
-            None => Light::fit(pictures),
-            Some(registration) => {
-                let align = |picture: &Image| registration.pose(picture).align(picture);
-                Light::fit(&pictures.par_iter().map(align).collect::<Vec<Image>>())
-            }
-        };
+        let light = Light::fit(pictures, |picture| match &registration {
+            None => Cow::Borrowed(picture),
+            Some(registration) => Cow::Owned(registration.pose(picture).align(picture)),
+        });
         Self { registration, light }
     }
 
     /// The picture in the common pose and light, and the pose that it had.
-    pub fn remove(&self, picture: &Image) -> (Pose, Image) {
-        match &self.registration {
-            None => (Pose::IDENTITY, self.light.normalise(picture.clone())),
-            Some(registration) => {
-                let pose = registration.pose(picture);
-                (pose, self.light.normalise(pose.align(picture)))
-            }
-        }
+    pub fn remove(&self, picture: Image) -> (Pose, Image) {
+        let pose = self.registration.as_ref().map_or(Pose::IDENTITY, |r| r.pose(&picture));
+        let aligned = if pose == Pose::IDENTITY { picture } else { pose.align(&picture) };
+        (pose, self.light.normalise(aligned))
     }
 }

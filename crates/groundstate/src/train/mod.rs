@@ -32,7 +32,6 @@ pub use error::TrainError;
 pub use optimiser::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -113,7 +112,7 @@ pub trait Method {
 /// See [`Method::train`]; also when the trained energy gives values that are not finite.
 pub fn train(
     config: &TrainConfig,
-    pictures: &[Image],
+    pictures: Vec<Image>,
     start: Instant,
     observer: &mut Observer,
 ) -> Result<Detector, TrainError> {
@@ -129,7 +128,7 @@ pub fn train(
 /// As [`train`]; also when a checkpoint cannot be written or gone on from.
 pub fn train_with_checkpoints(
     config: &TrainConfig,
-    pictures: &[Image],
+    pictures: Vec<Image>,
     start: Instant,
     checkpoints: Option<&Checkpoints>,
     observer: &mut Observer,
@@ -142,7 +141,8 @@ pub fn train_with_checkpoints(
     let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
     let nuisance = Nuisance::fit(&pictures, config.register);
-    let (poses, pictures): (Vec<Pose>, Vec<Image>) = pictures.par_iter().map(|p| nuisance.remove(p)).unzip();
+    let (poses, pictures): (Vec<Pose>, Vec<Image>) =
+        pictures.into_par_iter().map(|p| nuisance.remove(p)).unzip();
     let registered = nuisance.registration.is_some();
     let lesson = Lesson { pictures: &pictures, registered, seed: config.seed, start, keeper };
     let trained = config.method().train(&lesson, observer)?;
@@ -183,17 +183,15 @@ pub fn train_with_checkpoints(
 }
 
 /// Draws the pictures that training does not see, so that the calibration is that of held-out ones.
-fn set_apart(
-    pictures: &[Image],
-    share: f64,
-    seed: u64,
-) -> Result<(Cow<'_, [Image]>, Vec<Image>), TrainError> {
+fn set_apart(pictures: Vec<Image>, share: f64, seed: u64) -> Result<(Vec<Image>, Vec<Image>), TrainError> {
     if share == 0.0 {
-        return Ok((Cow::Borrowed(pictures), Vec::new()));
+        return Ok((pictures, Vec::new()));
     }
-    let (rest, apart) = learn::split(pictures.len(), share, seed ^ SET_APART)?;
-    let choose = |indices: &[usize]| indices.iter().map(|&i| pictures[i].clone()).collect::<Vec<Image>>();
-    Ok((Cow::Owned(choose(&rest)), choose(&apart)))
+    let (_, apart) = learn::split(pictures.len(), share, seed ^ SET_APART)?;
+    let (apart, rest): (Vec<_>, Vec<_>) =
+        pictures.into_iter().enumerate().partition(|(i, _)| apart.contains(i));
+    let only = |numbered: Vec<(usize, Image)>| numbered.into_iter().map(|(_, picture)| picture).collect();
+    Ok((only(rest), only(apart)))
 }
 
 /// Default score and peak of the default map of the held-out pictures, each normalised by the

@@ -36,7 +36,9 @@ pub(crate) fn detectors() -> Vec<Detector> {
     let pictures: Vec<Image> = (0..8).map(picture).collect();
     let tilted = TrainConfig { on_reference: true, ..configs()[1].clone() };
     let configs = configs().into_iter().take(3).chain([tilted]);
-    configs.map(|c| train(&c, &pictures, Instant::now(), &mut |_| Control::Continue).unwrap()).collect()
+    configs
+        .map(|c| train(&c, pictures.clone(), Instant::now(), &mut |_| Control::Continue).unwrap())
+        .collect()
 }
 
 /// Waves that differ from picture to picture.
