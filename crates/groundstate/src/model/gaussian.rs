@@ -37,7 +37,7 @@ pub struct GaussianConfig {
 
 impl Default for GaussianConfig {
     fn default() -> Self {
-        Self { dimensions: 64, pooled_weight: 0.2, ridge: 0.1, shift_px: 2 }
+        Self { dimensions: 64, pooled_weight: 0.5, ridge: 0.005, shift_px: 2 }
     }
 }
 
