@@ -5,7 +5,7 @@ use std::time::Instant;
 use groundstate::artifact::{self, ArtifactError};
 use groundstate::calibrate::Basis;
 use groundstate::detector::Detector;
-use groundstate::image::Image;
+use groundstate::image::{Colour, Image, Reach, Registration};
 use groundstate::model::{Batch, Energy, EnergyModel, Learned, NetworkConfig, Reference};
 use groundstate::model::{FeatureBank, GaussianConfig};
 use groundstate::regions::Bounds;
@@ -228,5 +228,50 @@ fn a_damaged_file_is_refused_wherever_the_damage_is() {
         assert!(artifact::load(&path).is_err(), "bit flip at byte {at} went unnoticed");
         std::fs::write(&path, &sound[..at]).unwrap();
         assert!(matches!(artifact::load(&path), Err(ArtifactError::Format { .. })), "cut at byte {at}");
+    }
+}
+
+/// A dark wedge on a bright ground, turned by `angle`, with a bright spot on the part where asked for.
+fn turned_wedge(angle: f32, light: f32, spot: bool) -> Image {
+    const SIZE: usize = 96;
+    let (sin, cos) = angle.sin_cos();
+    let value = |i: usize| {
+        let centred = |p: usize| (p as f32 + 0.5) / SIZE as f32 - 0.5;
+        let (x, y) = (centred(i % SIZE), centred(i / SIZE));
+        let (along, across) = (cos * x + sin * y, cos * y - sin * x);
+        let part = (-0.35..0.35).contains(&along) && across.abs() < 0.06 + 0.15 * (along + 0.35);
+        match part {
+            true if spot && (along - 0.2).hypot(across) < 0.05 => 0.9,
+            true => 0.2 + 0.1 * (along * 20.0).sin(),
+            false => 0.7,
+        }
+    };
+    Image {
+        width: SIZE,
+        height: SIZE,
+        channels: 1,
+        pixels: (0..SIZE * SIZE).map(|i| light * value(i)).collect(),
+    }
+}
+
+#[test]
+fn a_defect_is_found_at_its_place_on_a_part_that_lies_in_any_direction_in_any_light() {
+    let config = TrainConfig { size: Some(96), colour: Colour::Grey, ..TrainConfig::default() };
+    let light = |i: usize| 0.8 + 0.01 * (i * 7 % 20) as f32;
+    let normal: Vec<Image> = (0..40).map(|i| turned_wedge(i as f32 * 2.4, light(i), false)).collect();
+    let detector = train(&config, normal, Instant::now(), &mut |_| Control::Continue).unwrap();
+    let reach = detector.nuisance.registration.as_ref().map(Registration::reach);
+    assert_eq!(reach, Some(Reach::Free));
+    for angle in [0.3f32, 1.9, 4.4] {
+        let (good, bad) = (turned_wedge(angle, 0.75, false), turned_wedge(angle, 0.75, true));
+        let (good, bad) = (detector.inspect(&good), detector.inspect(&bad));
+        assert!(bad.score > 1.5 * good.score, "{} {}", bad.score, good.score);
+        assert!(bad.flagged);
+        let map = detector.map(&bad, detector.default_map, 96, 96);
+        let peak = (0..map.values.len()).max_by(|&a, &b| map.values[a].total_cmp(&map.values[b])).unwrap();
+        let place = |turn: f32| 48.0 + 96.0 * 0.2 * turn;
+        let (x, y) = (place(angle.cos()), place(angle.sin()));
+        let distance = ((peak % 96) as f32 - x).hypot((peak / 96) as f32 - y);
+        assert!(distance < 8.0, "{distance} px from the defect");
     }
 }

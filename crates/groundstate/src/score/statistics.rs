@@ -137,6 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_outside_the_picture_is_as_the_mean() {
+        let maps: Vec<Map> = (0..4).map(|i| Map::filled(10, 10, i as f32)).collect();
+        let statistics = MapStatistics::of("energy", &maps).unwrap();
+        let mut map = Map::filled(10, 10, 9.0);
+        statistics.fill_unseen(&mut map, &Pose::IDENTITY);
+        assert_eq!(map, Map::filled(10, 10, 9.0));
+        // The part lies 30 % further right, so what is 30 % left of the right border was not seen.
+        statistics.fill_unseen(&mut map, &Pose { right: 0.3, ..Pose::IDENTITY });
+        for row in map.values.chunks_exact(10) {
+            assert_eq!(row[..7], [9.0; 7]);
+            assert_eq!(row[7..], [1.5; 3]);
+        }
+    }
+
+    #[test]
     fn a_value_that_is_not_finite_names_its_picture() {
         let mut maps = maps();
         maps[7].values[1] = f32::NAN;

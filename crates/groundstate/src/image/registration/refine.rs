@@ -25,8 +25,7 @@ impl Refiner {
         Self { template: template.clone() }
     }
 
-    /// The refined pose and the mean (robust) squared difference there, which is never more than at
-    /// the start.
+    /// The refined pose and the mean squared difference there, which is never more than at the start.
     pub(super) fn refine(&self, picture: &Map, start: Pose) -> (Pose, f64) {
         let (mut pose, mut aligned) = (start, start.align_map(picture));
         let mut cost = self.cost(&aligned);

@@ -91,7 +91,6 @@ fn peak(correlation: &[Complex32], number: usize, part: impl Fn(&Complex32) -> f
     let highest = (0..correlation.len())
         .max_by(|&a, &b| part(&correlation[a]).total_cmp(&part(&correlation[b])))
         .expect("the plane is not empty");
-    // The transform keeps columns in rows: see `transform`.
     let signed = |i: usize| if i < EDGE / 2 { i as f32 } else { i as f32 - EDGE as f32 };
     let share = |i: usize| signed(i) / Proxy::COARSE as f32;
     let pose = Pose { angle: angle(number), right: share(highest % EDGE), down: share(highest / EDGE) };
