@@ -43,7 +43,8 @@ impl Light {
     /// If there is no picture.
     pub fn fit<'a>(pictures: &'a [Image], align: impl Fn(&'a Image) -> Cow<'a, Image> + Sync) -> Self {
         assert!(!pictures.is_empty(), "the mean of no pictures is not defined");
-        let seen: Vec<Map> = pictures.par_iter().map(|picture| brightness(&align(picture))).collect();
+        let seen: Vec<Map> =
+            pictures.par_iter().map(|picture| align(picture).brightness(Self::TEMPLATE_PX)).collect();
         let count = seen.len() as f32;
         let mut template = Map::filled(Self::TEMPLATE_PX, Self::TEMPLATE_PX, 0.0);
         for map in &seen {
@@ -96,7 +97,12 @@ impl Light {
     /// How much brighter the picture is than the mean normal one, as a factor; 1 for pictures with
     /// nothing to measure.
     pub fn gain(&self, picture: &Image) -> f32 {
-        let places = self.template.values.iter().zip(&self.weight.values).zip(brightness(picture).values);
+        let places = self
+            .template
+            .values
+            .iter()
+            .zip(&self.weight.values)
+            .zip(picture.brightness(Self::TEMPLATE_PX).values);
         let mut ratios: Vec<(f32, f32)> =
             places.filter(|((_, w), _)| **w > 0.0).map(|((t, &w), value)| (value / t, w)).collect();
         ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -116,15 +122,6 @@ impl Light {
         picture.pixels.iter_mut().for_each(|v| *v /= gain);
         picture
     }
-}
-
-/// Mean of the channels at the template's resolution.
-fn brightness(picture: &Image) -> Map {
-    let grey = picture.pixels.chunks_exact(picture.channels);
-    let pixels = grey.map(|p| p.iter().sum::<f32>() / picture.channels as f32).collect();
-    let grey = Image { width: picture.width, height: picture.height, channels: 1, pixels };
-    let small = grey.scaled(Light::TEMPLATE_PX, Light::TEMPLATE_PX);
-    Map { width: small.width, height: small.height, values: small.pixels }
 }
 
 #[cfg(test)]

@@ -143,9 +143,12 @@ impl Image {
         scale(self, scaled(self.width), scaled(self.height))
     }
 
-    /// The image at `width` × `height`, each at least 1, scaled as by [`Preprocessing::apply`].
-    pub(super) fn scaled(&self, width: usize, height: usize) -> Self {
-        scale(self, width, height)
+    /// Mean of the channels, scaled to a square as by [`Preprocessing::apply`].
+    pub(super) fn brightness(&self, edge_px: usize) -> Map {
+        let mean = |pixel: &[f32]| pixel.iter().sum::<f32>() / self.channels as f32;
+        let pixels = self.pixels.chunks_exact(self.channels).map(mean).collect();
+        let grey = Self { width: self.width, height: self.height, channels: 1, pixels };
+        Map { width: edge_px, height: edge_px, values: scale(&grey, edge_px, edge_px).pixels }
     }
 }
 

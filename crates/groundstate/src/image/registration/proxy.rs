@@ -15,11 +15,7 @@ impl Proxy {
     pub(super) const FINE: usize = 128;
 
     pub(super) fn of(picture: &Image) -> Self {
-        let grey = picture.pixels.chunks_exact(picture.channels);
-        let values = grey.map(|p| p.iter().sum::<f32>() / picture.channels as f32).collect();
-        let grey = Image { width: picture.width, height: picture.height, channels: 1, pixels: values };
-        let small = grey.scaled(Self::FINE, Self::FINE);
-        let mut fine = Map { width: Self::FINE, height: Self::FINE, values: small.pixels };
+        let mut fine = picture.brightness(Self::FINE);
         let border = border_median(&fine);
         fine.values.iter_mut().for_each(|v| *v -= border);
         let square = fine.values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
