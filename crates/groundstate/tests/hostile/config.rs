@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::corpus;
-use crate::fuzz::{Verdict, fuzz};
+use crate::fuzz::{Turn, Verdict};
 use crate::mutate::mutate_text;
 
 /// A configuration that is accepted is the same after writing and reading.
@@ -27,6 +27,7 @@ fn check(bytes: &[u8]) -> Verdict {
 
 #[test]
 fn mutated_configurations_are_accepted_or_refused() {
+    let turn = Turn::take();
     let corpus: Vec<String> =
         corpus::configs().iter().map(|config| serde_json::to_string(config).unwrap()).collect();
     let make = |rng: &mut StdRng| {
@@ -37,5 +38,5 @@ fn mutated_configurations_are_accepted_or_refused() {
         }
         text.into_bytes()
     };
-    fuzz("config", make, check, |length| 64 * length + (1 << 20));
+    turn.fuzz("config", make, check, |length| 64 * length + (1 << 20));
 }

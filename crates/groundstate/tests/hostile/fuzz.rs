@@ -2,15 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::ALLOCATOR;
 
-/// Memory is counted for the whole process: one target at a time.
-static TURN: Mutex<()> = Mutex::new(());
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Memory is counted for the whole process: every test here takes its turn before it does anything,
+/// as even the making of another's inputs would be counted.
+pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
 /// Cases that a target gets under a plain `cargo test`.
 const CASES: u64 = 2000;
@@ -30,43 +33,49 @@ pub(crate) enum Verdict {
     Refused,
 }
 
-/// Makes inputs with `make` and hands them to `check`, which panics if one does what it must not.
-///
-/// A case may take at most `limit(length of the input)` bytes of memory.
-pub(crate) fn fuzz(
-    target: &str,
-    mut make: impl FnMut(&mut StdRng) -> Vec<u8>,
-    check: impl Fn(&[u8]) -> Verdict,
-    limit: impl Fn(usize) -> usize,
-) {
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let cases = number_from("GROUNDSTATE_FUZZ_CASES", CASES);
-    let seed = number_from("GROUNDSTATE_FUZZ_SEED", 1);
-    let (mut accepted, mut most) = (0u64, 0);
-    for case in 0..cases {
-        let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1 << 40).wrapping_add(case));
-        let input = make(&mut rng);
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        let verdict = catch_unwind(AssertUnwindSafe(|| check(&input)));
-        let taken = ALLOCATOR.peak_usage().saturating_sub(before);
-        most = most.max(taken);
-        let problem = match verdict {
-            Err(_) => "panics",
-            Ok(_) if taken > limit(input.len()) => "takes too much memory",
-            Ok(verdict) => {
-                accepted += u64::from(matches!(verdict, Verdict::Accepted));
-                continue;
-            }
-        };
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-{seed}-{case}"));
-        std::fs::write(&file, &input).expect("the folder for temporary files can be written to");
-        panic!(
-            "{target} {problem} at case {case} of seed {seed}: {taken} bytes of memory for an input of {}, \
-             which is in {}",
-            input.len(),
-            file.display()
-        );
+impl Turn {
+    pub(crate) fn take() -> Self {
+        Self(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    println!("{target}: {cases} cases, {accepted} accepted, at most {most} bytes of memory");
+
+    /// Makes inputs with `make` and hands them to `check`, which panics if one does what it must not.
+    ///
+    /// A case may take at most `limit(length of the input)` bytes of memory.
+    pub(crate) fn fuzz(
+        &self,
+        target: &str,
+        mut make: impl FnMut(&mut StdRng) -> Vec<u8>,
+        check: impl Fn(&[u8]) -> Verdict,
+        limit: impl Fn(usize) -> usize,
+    ) {
+        let cases = number_from("GROUNDSTATE_FUZZ_CASES", CASES);
+        let seed = number_from("GROUNDSTATE_FUZZ_SEED", 1);
+        let (mut accepted, mut most) = (0u64, 0);
+        for case in 0..cases {
+            let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1 << 40).wrapping_add(case));
+            let input = make(&mut rng);
+            let before = ALLOCATOR.current_usage();
+            ALLOCATOR.reset_peak_usage();
+            let verdict = catch_unwind(AssertUnwindSafe(|| check(&input)));
+            let taken = ALLOCATOR.peak_usage().saturating_sub(before);
+            most = most.max(taken);
+            let problem = match verdict {
+                Err(_) => "panics",
+                Ok(_) if taken > limit(input.len()) => "takes too much memory",
+                Ok(verdict) => {
+                    accepted += u64::from(matches!(verdict, Verdict::Accepted));
+                    continue;
+                }
+            };
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-{seed}-{case}"));
+            std::fs::write(&file, &input).expect("the folder for temporary files can be written to");
+            panic!(
+                "{target} {problem} at case {case} of seed {seed}: {taken} bytes of memory for an input of {}, \
+             which is in {}",
+                input.len(),
+                file.display()
+            );
+        }
+        println!("{target}: {cases} cases, {accepted} accepted, at most {most} bytes of memory");
+    }
 }

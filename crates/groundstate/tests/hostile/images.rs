@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::corpus;
-use crate::fuzz::{Verdict, fuzz};
+use crate::fuzz::{Turn, Verdict};
 use crate::mutate::mutate;
 
 fn check(bytes: &[u8]) -> Verdict {
@@ -27,6 +27,7 @@ fn check(bytes: &[u8]) -> Verdict {
 
 #[test]
 fn mutated_images_are_read_or_refused() {
+    let turn = Turn::take();
     let corpus = corpus::images();
     let make = |rng: &mut StdRng| {
         let mut pick = || &corpus[rng.random_range(0..corpus.len())];
@@ -39,7 +40,7 @@ fn mutated_images_are_read_or_refused() {
         }
         bytes
     };
-    fuzz("image", make, check, |_| MAX_DECODED_BYTES);
+    turn.fuzz("image", make, check, |_| MAX_DECODED_BYTES);
 }
 
 /// Makes the checksums of a PNG right, so that its content is looked at.
@@ -69,6 +70,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[test]
 fn a_bomb_of_a_kilobyte_is_refused_in_a_few_kilobytes() {
+    let turn = Turn::take();
     let bomb = corpus::announced_png(100_000, 100_000);
     assert!(bomb.len() < 1024);
     let check = |bytes: &[u8]| {
@@ -76,12 +78,13 @@ fn a_bomb_of_a_kilobyte_is_refused_in_a_few_kilobytes() {
         assert!(text.starts_with("refused to read hostile: the image announces more"), "{text}");
         Verdict::Refused
     };
-    fuzz("bomb", |_| bomb.clone(), check, |_| 1 << 17);
+    turn.fuzz("bomb", |_| bomb.clone(), check, |_| 1 << 17);
 }
 
 #[test]
 fn a_text_chunk_that_unpacks_to_64_megabytes_costs_a_quarter_of_that() {
+    let turn = Turn::take();
     let bytes = corpus::text_bomb();
     assert!(bytes.len() < 1 << 20, "{}", bytes.len());
-    fuzz("text bomb", |_| bytes.clone(), check, |_| 16 << 20);
+    turn.fuzz("text bomb", |_| bytes.clone(), check, |_| 16 << 20);
 }

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::corpus;
-use crate::fuzz::{Verdict, fuzz, is_thorough};
+use crate::fuzz::{Turn, Verdict, is_thorough};
 use crate::mutate::{FLOATS, mutate, mutate_text};
 use crate::parts::Parts;
 
@@ -76,6 +76,7 @@ fn files() -> Vec<Vec<u8>> {
 
 #[test]
 fn mutated_models_are_refused_or_work() {
+    let turn = Turn::take();
     let files = files();
     let odd = corpus::picture(100);
     let make = |rng: &mut StdRng| {
@@ -86,11 +87,12 @@ fn mutated_models_are_refused_or_work() {
         }
         bytes
     };
-    fuzz("model", make, |bytes| check(bytes, &odd), limit);
+    turn.fuzz("model", make, |bytes| check(bytes, &odd), limit);
 }
 
 #[test]
 fn mutated_models_with_a_right_digest_are_refused_or_work() {
+    let turn = Turn::take();
     let parts: Vec<Parts> = files().iter().map(|file| Parts::of(file)).collect();
     assert!(parts.iter().all(|parts| load(&parts.sealed()).is_ok()));
     let odd = corpus::picture(100);
@@ -102,11 +104,12 @@ fn mutated_models_with_a_right_digest_are_refused_or_work() {
         }
         changed.sealed()
     };
-    fuzz("sealed model", make, |bytes| check(bytes, &odd), limit);
+    turn.fuzz("sealed model", make, |bytes| check(bytes, &odd), limit);
 }
 
 #[test]
 fn a_model_is_refused_wherever_it_is_cut_off_or_a_bit_has_flipped() {
+    let _turn = Turn::take();
     for (number, file) in files().iter().enumerate() {
         // Each offset of the smallest file, of the others when there is time.
         let step = if number == 0 || is_thorough() { 1 } else { 29 };
@@ -121,6 +124,7 @@ fn a_model_is_refused_wherever_it_is_cut_off_or_a_bit_has_flipped() {
 
 #[test]
 fn a_weight_that_is_no_number_is_named() {
+    let _turn = Turn::take();
     for parts in files().iter().map(|file| Parts::of(file)) {
         for at in 0..parts.tensors.len() {
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
