@@ -1,10 +1,8 @@
 //! A map and a threshold → the regions of a picture that are not normal.
 
-use image::{GrayImage, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
 use serde::Serialize;
 
-use crate::image::{Map, Mask};
+use crate::image::{Map, Mask, components};
 
 /// A connected part of a picture (eight neighbours) whose map values are above the threshold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,7 +64,7 @@ impl Segmentation {
         if !map.values.iter().any(|&value| above(value)) {
             return Self::empty(width, height);
         }
-        let labels = components(map, above);
+        let labels = components(map.width, map.height, map.values.iter().map(|&value| above(value)));
         let mut found: Vec<Option<Growing>> = Vec::new();
         for (at, &label) in labels.iter().enumerate().filter(|(_, label)| **label > 0) {
             let label = label as usize - 1;
@@ -88,18 +86,6 @@ impl Segmentation {
     pub fn area_px(&self) -> usize {
         self.regions.iter().map(|region| region.area_px).sum()
     }
-}
-
-/// Numbers the connected pixels whose values are `above` from 1; the others are 0.
-fn components(map: &Map, above: impl Fn(f32) -> bool) -> Vec<u32> {
-    let flags: Vec<u8> = map.values.iter().map(|&value| u8::from(above(value))).collect();
-    if let [flag] = flags[..] {
-        return vec![flag.into()]; // imageproc panics on a picture of one pixel
-    }
-    let edge = |px: usize| u32::try_from(px).expect("pictures are read below 2^32 px an edge");
-    let picture = GrayImage::from_raw(edge(map.width), edge(map.height), flags)
-        .expect("a map holds width × height values");
-    connected_components(&picture, Connectivity::Eight, Luma([0])).into_raw()
 }
 
 /// A region of which some pixels have been seen.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use ::image::ImageFormat;
+use ::image::{GrayImage, ImageFormat, Luma};
+use imageproc::region_labelling::{Connectivity, connected_components};
 
 use super::{ImageError, read::decode_with_format, read::read_bytes};
 
@@ -15,6 +16,21 @@ pub struct Mask {
     pub height: usize,
     /// `height * width` flags, `true` where the part is defective.
     pub defective: Vec<bool>,
+}
+
+/// Numbers the 8-connected components of the `marked` pixels (row-major) from 1; the others are 0.
+///
+/// # Panics
+/// If there are not `width` × `height` of them.
+pub(crate) fn components(width: usize, height: usize, marked: impl Iterator<Item = bool>) -> Vec<u32> {
+    let flags: Vec<u8> = marked.map(u8::from).collect();
+    if let [flag] = flags[..] {
+        return vec![flag.into()]; // imageproc panics on a picture of one pixel
+    }
+    let edge = |px: usize| u32::try_from(px).expect("pictures are read below 2^32 px an edge");
+    let picture =
+        GrayImage::from_raw(edge(width), edge(height), flags).expect("there are width × height pixels");
+    connected_components(&picture, Connectivity::Eight, Luma([0])).into_raw()
 }
 
 impl Mask {

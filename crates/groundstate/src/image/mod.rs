@@ -22,6 +22,7 @@ mod write;
 
 pub use error::ImageError;
 pub use light::Light;
+pub(crate) use mask::components;
 pub use mask::{Mask, read_mask};
 pub use nuisance::Nuisance;
 pub use overlay::{heat, outline, overlay};

@@ -4,8 +4,6 @@
 //! ground-truth component in the low half (0 for a defect-free pixel). One sort of those serves every
 //! pixel metric, at 8 bytes a pixel and without binning.
 
-use image::{GrayImage, Luma};
-use imageproc::region_labelling::{Connectivity, connected_components};
 use rayon::slice::ParallelSliceMut;
 
 use super::curve::{self, Cut, F1Max};
@@ -163,10 +161,7 @@ fn components(
     mask: &[bool],
     sizes: &mut Vec<u64>,
 ) -> impl Iterator<Item = u32> + use<> {
-    let picture = GrayImage::from_fn(width as u32, height as u32, |x, y| {
-        Luma([u8::from(mask[y as usize * width + x as usize])])
-    });
-    let labels = connected_components(&picture, Connectivity::Eight, Luma([0])).into_raw();
+    let labels = crate::image::components(width, height, mask.iter().copied());
     let first = sizes.len();
     for &label in &labels {
         if label != 0 {
@@ -183,6 +178,14 @@ fn components(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mask_of_one_pixel_is_one_component_or_none() {
+        let mut sizes = Vec::new();
+        assert_eq!(components(1, 1, &[true], &mut sizes).collect::<Vec<u32>>(), [1]);
+        assert_eq!(components(1, 1, &[false], &mut sizes).collect::<Vec<u32>>(), [0]);
+        assert_eq!(sizes, [1]);
+    }
 
     #[test]
     fn keys_keep_the_order_of_scores_and_give_them_back() {
