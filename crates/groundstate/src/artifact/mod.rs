@@ -9,7 +9,7 @@
 //!
 //! | tensors | shape |
 //! |---|---|
-//! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.variation`, `reference.factor` | see [`crate::model::Gaussian`] |
 //! | `light.template`, `light.weight` | 32 × 32, see [`crate::image::Light`] |
 //! | `registration.template` | 128 × 128, see [`crate::image::Registration`] |
 //! | `learned.*` | the network's parameters, by name |
@@ -38,7 +38,7 @@ use crate::score::{MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
 use tensors::Tensors;
 
 /// Version of the format that this build writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

@@ -222,6 +222,11 @@ impl Tensors {
         self.put("reference.centre".into(), vec![features], &gaussian.centre);
         self.put("reference.whitening".into(), vec![dimensions, features], &gaussian.whitening);
         self.put("reference.mean".into(), vec![cells[0], cells[1], dimensions], &gaussian.mean);
+        if !gaussian.variation.is_empty() {
+            let factors = gaussian.variation.len() / gaussian.mean.len();
+            let shape = vec![factors, cells[0], cells[1], dimensions];
+            self.put("reference.variation".into(), shape, &gaussian.variation);
+        }
         let packed = dimensions * (dimensions + 1) / 2;
         self.put("reference.factor".into(), vec![cells[0], cells[1], packed], &gaussian.factor);
         GaussianDescription { columns, rows, channels, dimensions }
@@ -241,6 +246,7 @@ impl Tensors {
                  which does not fit pictures of {size} × {size} pixels and {expected} channels"
             ));
         }
+        let variation = self.take_optional("reference.variation").map_or(Vec::new(), |(_, values)| values);
         let mut values = |name| self.take(name).map(|(_, values)| values);
         let gaussian = Gaussian {
             columns,
@@ -250,6 +256,7 @@ impl Tensors {
             centre: values("reference.centre")?,
             whitening: values("reference.whitening")?,
             mean: values("reference.mean")?,
+            variation,
             factor: values("reference.factor")?,
         };
         gaussian.check().map_err(|e| e.to_string())

@@ -1,0 +1,130 @@
+use super::*;
+use crate::image::Image;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+pub(super) fn pictures(count: usize, edge: usize) -> Vec<Image> {
+    let mut rng = StdRng::seed_from_u64(7);
+    (0..count)
+        .map(|_| Image {
+            width: edge,
+            height: edge,
+            channels: 1,
+            pixels: (0..edge * edge)
+                .map(|i| 0.3 + 0.2 * ((i % edge) as f32 / 5.0).sin() + 0.1 * rng.random::<f32>())
+                .collect(),
+        })
+        .collect()
+}
+
+pub(super) fn config() -> GaussianConfig {
+    GaussianConfig { dimensions: 12, ..Default::default() }
+}
+
+fn fitted(pictures: &[Image], config: &GaussianConfig) -> Gaussian {
+    let pictures: Vec<&Image> = pictures.iter().collect();
+    FeatureBank::new(&pictures, 1, config).unwrap().fit(None).unwrap()
+}
+
+#[test]
+fn mean_local_energy_of_the_training_pictures_is_half_the_trace() {
+    // With no shrinkage, Σ over pictures of (φ−μ)ᵀ Σ⁻¹ (φ−μ) / n is the number of dimensions.
+    let pictures = pictures(60, 32);
+    let config = GaussianConfig { factors: 0, pooled_weight: 0.0, ridge: 1e-9, shift_px: 0, ..config() };
+    let gaussian = fitted(&pictures, &config);
+    let local = gaussian.local_energies(&Batch::of(&pictures));
+    for cell in 0..64 {
+        let mean: f32 = local.iter().map(|map| map.values[cell]).sum::<f32>() / 60.0;
+        // Sums of products that are not centred keep about three digits of a variance in f32.
+        assert!((mean - 6.0).abs() < 3e-2, "{mean}");
+    }
+}
+
+#[test]
+fn a_disturbed_cell_has_the_highest_energy_and_gradient() {
+    let pictures = pictures(30, 64);
+    let gaussian = fitted(&pictures, &config());
+    let mut odd = pictures[0].clone();
+    for y in 40..48 {
+        for x in 16..24 {
+            odd.pixels[y * 64 + x] = if (x + y) % 2 == 0 { 1.0 } else { 0.0 };
+        }
+    }
+    let found = &gaussian.evaluate(&Batch::of([&odd]))[0];
+    let peak = (0..256).max_by(|&a, &b| found.local.values[a].total_cmp(&found.local.values[b])).unwrap();
+    assert!((4..6).contains(&(peak % 16)) && (10..12).contains(&(peak / 16)), "{peak}");
+    // Features reach three cells far: most of the squared gradient lies in 24 × 24 of 64 × 64 pixels.
+    let squared = |i: usize| f64::from(found.gradient[i]).powi(2);
+    let near = |i: &usize| (8..32).contains(&(i % 64)) && (32..56).contains(&(i / 64));
+    let share = (0..64 * 64).filter(near).map(squared).sum::<f64>() / (0..64 * 64).map(squared).sum::<f64>();
+    assert!(share > 0.5, "{share}");
+}
+
+#[test]
+fn gradient_agrees_with_finite_differences() {
+    let pictures = pictures(20, 32);
+    let gaussian = fitted(&pictures[1..], &config());
+    let gradient = gaussian.evaluate(&Batch::of([&pictures[0]])).remove(0).gradient;
+    let energy = |picture: &Image| -> f64 {
+        gaussian.local_energies(&Batch::of([picture]))[0].values.iter().map(|&v| f64::from(v)).sum()
+    };
+    // Along the gradient itself, where single precision leaves enough digits.
+    let norm: f64 = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+    let step = 1e-2 / norm.max(1.0);
+    let moved = |sign: f64| {
+        let mut picture = pictures[0].clone();
+        for (p, &g) in picture.pixels.iter_mut().zip(&gradient) {
+            *p += (sign * step * f64::from(g) / norm) as f32;
+        }
+        energy(&picture)
+    };
+    let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+    assert!((slope / norm - 1.0).abs() < 0.02, "{slope} {norm}");
+}
+
+#[test]
+fn a_picture_does_not_depend_on_its_batch() {
+    let pictures = pictures(8, 32);
+    let gaussian = fitted(&pictures, &config());
+    let together = gaussian.evaluate(&Batch::of(&pictures));
+    assert_eq!(together[3], gaussian.evaluate(&Batch::of([&pictures[3]]))[0]);
+}
+
+#[test]
+fn one_picture_is_too_few() {
+    let error = FeatureBank::new(&[&pictures(1, 32)[0]], 1, &config()).err().unwrap();
+    assert_eq!(error, GaussianError::TooFewPictures { found: 1 });
+}
+
+/// Pictures that share one pattern in varying strength.
+fn under_one_cause(count: usize) -> Vec<Image> {
+    let edge = 64;
+    let mut pictures = pictures(count, edge);
+    for (n, picture) in pictures.iter_mut().enumerate() {
+        let strength = 0.25 * ((n * 7 % count) as f32 / count as f32 - 0.5);
+        for (i, pixel) in picture.pixels.iter_mut().enumerate() {
+            *pixel += strength * ((i / edge) as f32 / 4.0).sin();
+        }
+    }
+    pictures
+}
+
+#[test]
+fn what_varies_in_whole_pictures_does_not_hide_a_small_defect() {
+    let mut pictures = under_one_cause(48);
+    let normal = pictures.pop().unwrap();
+    let mut odd = normal.clone();
+    for y in 40..44 {
+        for x in 16..24 {
+            odd.pixels[y * 64 + x] += 0.15;
+        }
+    }
+    let contrast = |factors: usize| -> f32 {
+        let gaussian = fitted(&pictures, &GaussianConfig { factors, ..config() });
+        assert_eq!(gaussian.variation.len(), factors * gaussian.mean.len());
+        let [normal, odd] = [&normal, &odd].map(|p| gaussian.local_energies(&Batch::of([p])).remove(0));
+        let defect = 10 * 16 + 5;
+        odd.values[defect] / normal.values.iter().copied().fold(0.0, f32::max)
+    };
+    let (without, with) = (contrast(0), contrast(3));
+    assert!(with > 1.3 * without, "{with} {without}");
+}
