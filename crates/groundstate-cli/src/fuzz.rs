@@ -13,7 +13,7 @@ pub(crate) fn run(mut check: impl FnMut(&mut StdRng)) {
         std::env::var(variable).map_or(otherwise, |text| text.parse().expect("the variable is a number"))
     };
     let (cases, seed): (u64, u64) =
-        (number("GROUNDSTATE_FUZZ_CASES", 2000), number("GROUNDSTATE_FUZZ_SEED", 1));
+        (number("GROUNDSTATE_FUZZ_CASES", 500), number("GROUNDSTATE_FUZZ_SEED", 1));
     for case in 0..cases {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1 << 40).wrapping_add(case));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&mut rng))) {

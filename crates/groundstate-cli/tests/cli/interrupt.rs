@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::Instant;
 
 use groundstate::train::MethodName;
 
@@ -47,21 +47,27 @@ fn ctrl_c_during_training_keeps_a_model_that_works() {
 
 #[test]
 fn ctrl_c_at_any_time_leaves_a_whole_model_of_the_closed_form_or_nothing() {
-    let (mut whole, mut nothing) = (0, 0);
-    for delay in (0..).map(|n| Duration::from_millis(20 * n)) {
+    const MOMENTS: u32 = 12;
+    let mut nothing = 0;
+    let mut usual = None;
+    for moment in (0..=MOMENTS).rev() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("m.gsm");
         let mut train = command();
         train.arg("train").arg(FIXTURE.data()).args(["--size", "128", "-o"]).arg(&model);
+        let began = Instant::now();
         let (mut child, lines) = start(&mut train);
-        sleep(delay);
-        interrupt(&child);
+        // The first is left alone and tells how long it takes; the others are interrupted ever earlier.
+        if let Some(usual) = usual {
+            sleep(moment * usual / MOMENTS);
+            interrupt(&child);
+        }
         let lines: Vec<String> = lines.collect();
         let status = child.wait().unwrap();
         if status.code() == Some(0) {
             assert_eq!(names_in(folder.path()), ["m.gsm"]);
             assert_eq!(groundstate!("info", model).code, Some(0));
-            whole += 1;
+            usual.get_or_insert(began.elapsed());
         } else {
             // Before the program listens the system ends it, which shells call 130 as well.
             assert!(status.code() == Some(130) || status.signal() == Some(2), "{status}: {lines:?}");
@@ -69,9 +75,6 @@ fn ctrl_c_at_any_time_leaves_a_whole_model_of_the_closed_form_or_nothing() {
             assert!(status.code().is_none() || says_so(), "{lines:?}");
             assert_eq!(names_in(folder.path()), [""; 0]);
             nothing += 1;
-        }
-        if whole == 2 {
-            break;
         }
     }
     assert!(nothing > 0, "no interruption came in time");

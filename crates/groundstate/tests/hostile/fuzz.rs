@@ -16,7 +16,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
 /// Cases that a target gets under a plain `cargo test`.
-const CASES: u64 = 2000;
+const CASES: u64 = 500;
 
 fn number_from(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("the variable is a number"))
