@@ -37,7 +37,7 @@ fn config(method: MethodName) -> TrainConfig {
         size: Some(EDGE),
         budget_seconds: 1e6,
         network: NetworkConfig { width: 4, ..Default::default() },
-        optimiser: OptimiserConfig { steps: Some(4), batch: 4, ..Default::default() },
+        optimiser: OptimiserConfig { steps: Some(4), batch: Some(4), ..Default::default() },
         ..Default::default()
     }
 }

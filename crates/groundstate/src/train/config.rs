@@ -9,7 +9,7 @@ use super::cd::{Cd, CdConfig};
 use super::contrast::{Contrast, ContrastConfig};
 use super::dsm::{Dsm, DsmConfig};
 use super::gaussian::ClosedForm;
-use super::learned::{LearnedMethod, Learning};
+use super::learned::{LearnedMethod, Learning, Reading};
 use super::optimiser::OptimiserConfig;
 use super::{Method, TrainError};
 use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi};
@@ -205,27 +205,38 @@ impl TrainConfig {
             MethodName::Gaussian => return Box::new(ClosedForm { config: self.gaussian.clone() }),
             MethodName::Contrast => Learning {
                 objective: |config| Ok(Box::new(Contrast::new(&config.contrast)?)),
-                steps: 3000,
+                steps: 12_000,
+                batch: 4,
                 learning_rate: 1e-3,
                 betas: (0.9, 0.99),
-                default_score: "energy_z_top",
-                default_map: MapKind::Energy,
+                // A logit means the same everywhere, and dividing by its spread would undo that; a closed
+                // form below it does not.
+                reading: Reading {
+                    score: if self.on_reference { "energy_z_top" } else { "energy_top" },
+                    map: MapKind::Energy,
+                },
+                reading_registered: Reading { score: "energy_top", map: MapKind::Energy },
             },
             MethodName::Dsm => Learning {
                 objective: |config| Ok(Box::new(Dsm::new(&config.dsm)?)),
-                steps: 2000,
+                steps: 12_000,
+                // A picture holds thousands of noisy pixels to learn from: many steps serve better than
+                // many pictures a step.
+                batch: 2,
                 learning_rate: 1e-3,
                 betas: (0.9, 0.99),
-                default_score: "gradient_z_max",
-                default_map: MapKind::Gradient,
+                reading: Reading { score: "gradient_z_max", map: MapKind::GradientZ },
+                reading_registered: Reading { score: "gradient_max", map: MapKind::Gradient },
             },
             MethodName::Cd => Learning {
                 objective: |config| Ok(Box::new(Cd::new(&config.cd)?)),
                 steps: 1000,
+                batch: 16,
                 learning_rate: 5e-4,
                 betas: (0.0, 0.999),
-                default_score: "gradient_z_top",
-                default_map: MapKind::GradientZ,
+                // At 64 px a position is so much of the part that registration leaves it what it was.
+                reading: Reading { score: "gradient_z_top", map: MapKind::GradientZ },
+                reading_registered: Reading { score: "gradient_z_top", map: MapKind::GradientZ },
             },
         };
         Box::new(LearnedMethod { learning, config: self.clone() })

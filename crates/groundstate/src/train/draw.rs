@@ -6,10 +6,15 @@ use rand_chacha::ChaCha8Rng;
 use super::OptimiserConfig;
 use crate::image::Image;
 
-/// A batch of normal pictures, each varied a little in light and place.
-pub(super) fn draw(pictures: &[&Image], settings: &OptimiserConfig, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let mut batch = Vec::with_capacity(settings.batch * pictures[0].pixels.len());
-    for _ in 0..settings.batch {
+/// `count` normal pictures, each varied a little in light and place.
+pub(super) fn draw(
+    pictures: &[&Image],
+    count: usize,
+    settings: &OptimiserConfig,
+    rng: &mut ChaCha8Rng,
+) -> Vec<f32> {
+    let mut batch = Vec::with_capacity(count * pictures[0].pixels.len());
+    for _ in 0..count {
         let picture = pictures[rng.random_range(0..pictures.len())];
         let limit = settings.shift_px as i32;
         let shift = (rng.random_range(-limit..=limit), rng.random_range(-limit..=limit));

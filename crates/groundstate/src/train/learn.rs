@@ -103,7 +103,7 @@ pub(super) fn learn(
             keeper.save(&learner.saved(seconds()))?;
         }
         let state = learner.state();
-        let pictures = (state.step - first_step) * setting.optimiser.batch as u64;
+        let pictures = (state.step - first_step) * setting.batch as u64;
         let images_per_second = pictures as f64 / began.elapsed().as_secs_f64();
         let progress = state.course.progress(state.step, planned_steps, seconds(), images_per_second);
         if observer(&progress) == Control::Stop {

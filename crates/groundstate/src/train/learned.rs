@@ -15,10 +15,21 @@ const REFERENCE_FOLDS: usize = 2;
 pub(super) struct Learning {
     pub(super) objective: fn(&super::TrainConfig) -> Result<Box<dyn Objective>, TrainError>,
     pub(super) steps: u64,
+    pub(super) batch: usize,
     pub(super) learning_rate: f64,
     pub(super) betas: (f64, f64),
-    pub(super) default_score: &'static str,
-    pub(super) default_map: MapKind,
+    pub(super) reading: Reading,
+    /// How it is read where parts are registered. A position is then no longer one place of the scene,
+    /// and what normal pictures look like there says little about the next one.
+    pub(super) reading_registered: Reading,
+}
+
+/// How a trained energy is read unless told otherwise.
+pub(super) struct Reading {
+    /// Image score for verdicts.
+    pub(super) score: &'static str,
+    /// The map that localizes.
+    pub(super) map: MapKind,
 }
 
 /// A learned method with its settings.
@@ -44,6 +55,7 @@ impl Method for LearnedMethod {
             pictures: &rest,
             seed: lesson.seed,
             optimiser: &config.optimiser,
+            batch: config.optimiser.batch.unwrap_or(learning.batch),
             network: &config.network,
             learning_rate: config.optimiser.learning_rate.unwrap_or(learning.learning_rate),
             betas: learning.betas,
@@ -60,12 +72,13 @@ impl Method for LearnedMethod {
             Some(reference) => EnergyModel::Tilted(reference, outcome.learned),
             None => EnergyModel::Learned(outcome.learned),
         };
+        let reading = if lesson.registered { &learning.reading_registered } else { &learning.reading };
         Ok(Trained {
             held_out: held_out.iter().copied().zip(evaluate(&energy, &choose(&held_out))).collect(),
             energy,
             stabiliser: Stabiliser::Identity,
-            default_score: learning.default_score,
-            default_map: learning.default_map,
+            default_score: reading.score,
+            default_map: reading.map,
             pictures: rest.len(),
             steps: outcome.steps,
             planned_steps: Some(outcome.planned_steps),

@@ -26,6 +26,8 @@ pub(super) struct Setting<'a> {
     pub(super) pictures: &'a [&'a Image],
     pub(super) seed: u64,
     pub(super) optimiser: &'a OptimiserConfig,
+    /// Normal pictures per step.
+    pub(super) batch: usize,
     pub(super) network: &'a NetworkConfig,
     pub(super) learning_rate: f64,
     pub(super) betas: (f64, f64),
@@ -98,7 +100,7 @@ impl<'a> Learner<'a> {
         let zero = objective.starts_at_zero() || setting.reference.is_some();
         let last = if zero { LastLayer::Zero } else { LastLayer::Random };
         let start = Start { network: setting.network, last, seed: setting.seed };
-        let at_once = objective.pictures_at_once(setting.optimiser.batch);
+        let at_once = objective.pictures_at_once(setting.batch);
         let reference = setting.reference.cloned();
         let student = Student::new(start, &like, at_once, objective.noise_level(), reference)?;
         let parameters = &student.learned().parameters;
@@ -154,7 +156,7 @@ impl<'a> Learner<'a> {
     /// None that a checked setting allows.
     pub(super) fn step(&mut self) -> Result<Health, TrainError> {
         let Self { setting, objective, student, state } = self;
-        let normal = draw(setting.pictures, setting.optimiser, &mut state.rng);
+        let normal = draw(setting.pictures, setting.batch, setting.optimiser, &mut state.rng);
         let report = objective.step(&normal, student, &mut state.rng);
         let done = state.step as f64 / state.steps as f64;
         let rate = setting.schedule().rate((done * SCHEDULE_STEPS as f64) as u64) * state.watch.caution();

@@ -10,8 +10,8 @@ use super::TrainError;
 pub struct OptimiserConfig {
     /// Optimiser steps, unless the budget ends before them; the method's own when absent.
     pub steps: Option<u64>,
-    /// Normal pictures per step.
-    pub batch: usize,
+    /// Normal pictures per step; the method's own when absent.
+    pub batch: Option<usize>,
     /// Peak learning rate; the method's own when absent.
     pub learning_rate: Option<f64>,
     /// Decoupled weight decay.
@@ -34,7 +34,7 @@ impl Default for OptimiserConfig {
     fn default() -> Self {
         Self {
             steps: None,
-            batch: 16,
+            batch: None,
             learning_rate: None,
             weight_decay: 1e-3,
             average_decay: 0.998,
@@ -52,8 +52,8 @@ impl OptimiserConfig {
         let error = |setting, found: f64, expected| {
             Err(TrainError::Setting { setting, found: found.to_string(), expected })
         };
-        if !(1..=1024).contains(&self.batch) {
-            return error("optimiser.batch", self.batch as f64, "1 to 1024");
+        if let Some(batch) = self.batch.filter(|batch| !(1..=1024).contains(batch)) {
+            return error("optimiser.batch", batch as f64, "1 to 1024");
         }
         if self.steps == Some(0) {
             return error("optimiser.steps", 0.0, "at least 1");

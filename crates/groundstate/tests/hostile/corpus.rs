@@ -22,7 +22,7 @@ pub(crate) fn configs() -> Vec<TrainConfig> {
             network: NetworkConfig { width: 2, ..Default::default() },
             optimiser: OptimiserConfig {
                 steps: Some(2),
-                batch: 2,
+                batch: Some(2),
                 learning_rate: Some(1e-3),
                 ..Default::default()
             },
