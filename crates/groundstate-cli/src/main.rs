@@ -27,6 +27,7 @@ mod promise;
 mod report;
 mod table;
 mod train;
+mod train_report;
 
 use clap::{Parser, Subcommand};
 

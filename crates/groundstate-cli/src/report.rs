@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use groundstate::detector::Detector;
+use groundstate::detector::{CurvePoint, Detector};
 use groundstate::evaluate::Judged;
 use groundstate::image::{Image, Mask, jpeg_bytes, outline, read};
 use groundstate::report::{Card, DEFAULT_CARDS, Meta, Picture, TrainingPoint, choose, write};
@@ -56,11 +56,6 @@ fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
     let [shortage, _] = promise::shortages(&detector.calibration);
     facts.extend(shortage.map(|shortage| fact("Attainable rate", shortage)));
     facts.extend(record.notes.iter().map(|note| fact("Note", note.clone())));
-    let point = |point: &groundstate::detector::CurvePoint| TrainingPoint {
-        step: point.step,
-        loss: point.loss,
-        energy_gap: point.energy_gap,
-    };
     Meta {
         title: title.to_owned(),
         subtitle: subtitle.to_owned(),
@@ -68,9 +63,19 @@ fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
         facts,
         // The page flags at this value and above, the calibration above its highest normal score.
         threshold: Some(calibration.threshold().next_up()).filter(|threshold| threshold.is_finite()),
-        training: record.curve.iter().map(point).collect(),
+        training: course(&record.curve),
         samples: Vec::new(),
     }
+}
+
+/// The course of a training as a page draws it.
+pub(crate) fn course(curve: &[CurvePoint]) -> Vec<TrainingPoint> {
+    let point = |point: &CurvePoint| TrainingPoint {
+        step: point.step,
+        loss: point.loss,
+        energy_gap: point.energy_gap,
+    };
+    curve.iter().map(point).collect()
 }
 
 /// The image, with its mask outlined if it has one, and the heat map over it.

@@ -11,7 +11,9 @@ use groundstate::conditions::Conditions;
 use groundstate::dataset::{Loaded, load_all};
 use groundstate::detector::{Detector, prepare};
 use groundstate::image::{Image, remove_leftovers};
-use groundstate::train::{Checkpoints, Control, MethodName, TrainError, train_with_checkpoints};
+use groundstate::train::{
+    Checkpoints, Completed, Control, Exhibit, MethodName, TrainError, train_with_checkpoints,
+};
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments};
 use crate::console::Console;
@@ -20,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::progress::{self, TrainingProgress};
 use crate::promise;
+use crate::train_report::write_training_report;
 
 /// Images that are read between two looks at Ctrl-C.
 const READING_CHUNK: usize = 32;
@@ -43,6 +46,10 @@ pub(crate) struct Arguments {
     /// The model file to write
     #[arg(short, long, value_name = "MODEL")]
     output: PathBuf,
+    /// Write DIR/training.html: the course of the training, the normal pictures as the energy sees them,
+    /// and samples of its chains where the method has chains
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print a JSON object about the training; docs/json.md lists the keys
     #[arg(long)]
     json: bool,
@@ -71,6 +78,10 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> anyhow::Result<Out
     let interrupt = Interrupt::listen(stop_message(training.config.method))?;
     let trained = train_dataset(&source, &training, Some(&checkpoints), &interrupt, console)?;
     artifact::save(&trained.detector, &arguments.output)?;
+    if let Some(folder) = &arguments.report {
+        let page = write_training_report(folder, &source.dataset.name, &trained)?;
+        console.say(format_args!("report: {}", page.display()));
+    }
     checkpoints.remove().with_context(|| format!("cannot remove {}", checkpoints.path.display()))?;
     if arguments.json {
         writeln!(stdout(), "{}", trained.as_json())?;
@@ -115,6 +126,8 @@ pub(crate) struct TrainedModel {
     pub(crate) left_out: usize,
     /// What it took.
     pub(crate) cost: Cost,
+    /// What a report shows.
+    pub(crate) exhibit: Exhibit,
 }
 
 impl TrainedModel {
@@ -187,7 +200,7 @@ pub(crate) fn train_dataset(
         if interrupt.requested() { Control::Stop } else { Control::Continue }
     });
     progress.finish();
-    let detector = trained.map_err(|error| explain(error, left_out))?;
+    let Completed { detector, exhibit } = trained.map_err(|error| explain(error, left_out))?;
     let mut detector = Detector { roi, conditions, ..detector };
     let cost = Cost::since(start);
     if left_out > 0 {
@@ -197,7 +210,7 @@ pub(crate) fn train_dataset(
     let detector = training.rates.apply(detector)?;
     let shortages = promise::shortages(&detector.calibration);
     shortages.into_iter().flatten().for_each(|shortage| console.note(shortage));
-    Ok(TrainedModel { detector, left_out, cost })
+    Ok(TrainedModel { detector, left_out, cost, exhibit })
 }
 
 /// Fails before the work, not after it, if `what` could not be written to `path`; removes what a

@@ -128,6 +128,11 @@ impl ReplayBuffer {
         self.chains.len()
     }
 
+    /// Where the chains are.
+    pub fn chains(&self) -> &[Vec<f32>] {
+        &self.chains
+    }
+
     /// Whether no chain is in the buffer.
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty()

@@ -78,6 +78,39 @@ fn a_time_budget_is_turned_into_steps_that_repeat_the_training() {
 }
 
 #[test]
+fn a_training_report_shows_the_course_the_normal_pictures_and_the_chains() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
+    fs::write(&config, "size = 32\n[network]\nwidth = 4\n[optimiser]\nsteps = 4\nbatch = 8\n").unwrap();
+    let page = |method: &str| {
+        let report = folder.path().join(method);
+        let run = groundstate!(
+            "train",
+            FIXTURE.data(),
+            "-o",
+            model,
+            "--config",
+            config,
+            "--method",
+            method,
+            "--report",
+            report
+        );
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains("training.html"), "{}", run.stderr);
+        fs::read_to_string(report.join("training.html")).unwrap()
+    };
+    // Ten pictures to train on; of the chains, of which there are eight a step, 24 are shown.
+    let of_chains = page("cd");
+    assert_eq!(of_chains.matches("<img src=\"data:image/png;base64,").count(), 10 + 24);
+    assert!(of_chains.contains("Energy gap in training") && of_chains.contains("Samples of the chains"));
+    assert!(of_chains.contains("24 shown; pixel values 0."), "the chains' statistics are missing");
+    let closed_form = page("gaussian");
+    assert_eq!(closed_form.matches("<img ").count(), 10);
+    assert!(!closed_form.contains("Samples of the chains") && closed_form.contains("has no course"));
+}
+
+#[test]
 fn unreadable_training_images_are_named_counted_and_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

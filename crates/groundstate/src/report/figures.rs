@@ -22,12 +22,15 @@ pub(super) struct Figure {
 
 /// All charts that the evaluation and the training define, in page order.
 pub(super) fn all(evaluation: &Evaluation, meta: &Meta) -> Result<Vec<Figure>, askama::Error> {
+    let figures = [roc(evaluation)?, histogram(evaluation, meta.threshold)?, pro(evaluation)?];
+    Ok(figures.into_iter().flatten().chain(courses(&meta.training)?).collect())
+}
+
+/// Loss and energy gap over the steps of a training, where they were recorded.
+pub(super) fn courses(training: &[TrainingPoint]) -> Result<Vec<Figure>, askama::Error> {
     let figures = [
-        roc(evaluation)?,
-        histogram(evaluation, meta.threshold)?,
-        pro(evaluation)?,
-        course(&meta.training, "Training loss", "loss", |point| Some(point.loss))?,
-        course(&meta.training, "Energy gap in training", "energy gap", |point| point.energy_gap)?,
+        course(training, "Training loss", "loss", |point| Some(point.loss))?,
+        course(training, "Energy gap in training", "energy gap", |point| point.energy_gap)?,
     ];
     Ok(figures.into_iter().flatten().collect())
 }

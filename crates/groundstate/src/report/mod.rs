@@ -15,6 +15,7 @@ mod number;
 mod page;
 mod picture;
 mod tables;
+mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use drift::{Course, DriftPage, write_drift};
 pub use error::ReportError;
 pub use gallery::choose;
 pub use picture::{Card, Picture};
+pub use training::{TrainingPage, write_training};
 
 use crate::evaluate::Evaluation;
 use crate::image::write_atomically;

@@ -136,6 +136,13 @@ impl Objective for Cd {
         buffer.fits(self.config.buffer, picture_len).then(|| (self.gain, self.buffer) = (gain, buffer))
     }
 
+    /// Chains from all over the buffer.
+    fn samples(&self, count: usize) -> Vec<Vec<f32>> {
+        let chains = self.buffer.chains();
+        let count = count.min(chains.len());
+        (0..count).map(|i| chains[i * chains.len() / count].clone()).collect()
+    }
+
     fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport {
         let length = student.picture_len();
         let count = normal.len() / length;

@@ -53,6 +53,7 @@ impl Method for ClosedForm {
             planned_steps: None,
             curve: Vec::new(),
             notes: Vec::new(),
+            samples: Vec::new(),
         })
     }
 }

@@ -12,8 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use super::checkpoint::Keeper;
 use super::learner::{Health, Learner, Saved, Setting};
 use super::objective::Objective;
-use super::{Control, Lesson, Observer, TrainError};
+use super::{Control, EXHIBITED, Lesson, Observer, TrainError};
 use crate::detector::CurvePoint;
+use crate::image::Image;
 use crate::model::Learned;
 
 /// Most steps that are taken to measure how long one takes.
@@ -43,6 +44,8 @@ pub(super) struct Outcome {
     pub(super) planned_steps: u64,
     pub(super) curve: Vec<CurvePoint>,
     pub(super) notes: Vec<String>,
+    /// Samples of the model, for objectives that draw them.
+    pub(super) samples: Vec<Image>,
 }
 
 /// Indices of the pictures to learn from and of those held back, drawn by the seed.
@@ -112,9 +115,10 @@ pub(super) fn learn(
             break;
         }
     }
+    let samples = learner.samples(EXHIBITED);
     let (learned, state) = learner.finish();
     let steps = state.step;
-    Ok(Outcome { learned, steps, planned_steps, curve: state.course.points, notes: state.notes })
+    Ok(Outcome { learned, steps, planned_steps, curve: state.course.points, notes: state.notes, samples })
 }
 
 /// Steps that the budget has room for, at the speed of a `trial` that is thrown away.

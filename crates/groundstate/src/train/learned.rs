@@ -84,6 +84,7 @@ impl Method for LearnedMethod {
             planned_steps: Some(outcome.planned_steps),
             curve: outcome.curve,
             notes: outcome.notes,
+            samples: outcome.samples,
         })
     }
 }

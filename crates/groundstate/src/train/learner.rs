@@ -201,6 +201,13 @@ impl<'a> Learner<'a> {
         self.state.notes.push(note);
     }
 
+    /// Samples of the model so far, for objectives that draw them.
+    pub(super) fn samples(&self, count: usize) -> Vec<Image> {
+        let (height, width, channels) = self.student.picture_shape();
+        let picture = |pixels| Image { width, height, channels, pixels };
+        self.objective.samples(count).into_iter().map(picture).collect()
+    }
+
     /// The network with the average of its weights, and how it came to be.
     pub(super) fn finish(self) -> (Learned, State) {
         let Learned { network, noise_level, .. } = self.student.learned().clone();

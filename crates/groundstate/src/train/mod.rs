@@ -48,6 +48,9 @@ const EVALUATION_BATCH: usize = 16;
 /// Parts in which held-out pictures are normalised by the statistics of the other parts.
 const NORMALISER_FOLDS: usize = 8;
 
+/// Pictures of a kind that are kept to be looked at.
+const EXHIBITED: usize = 24;
+
 /// Keeps the pictures set apart for calibration independent of those that a method holds out.
 const SET_APART: u64 = 0xca11_b8a7e;
 
@@ -88,6 +91,24 @@ pub struct Trained {
     pub curve: Vec<CurvePoint>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// Samples of the model, for methods that draw them.
+    pub samples: Vec<Image>,
+}
+
+/// A training that is over.
+pub struct Completed {
+    /// What it was for.
+    pub detector: Detector,
+    /// What a researcher looks at.
+    pub exhibit: Exhibit,
+}
+
+/// Pictures as the energy sees them, brought to one pose and one light.
+pub struct Exhibit {
+    /// Some of the normal pictures, trained on or held back.
+    pub normal: Vec<Image>,
+    /// Where some of the model's chains ended; none for methods without chains.
+    pub chains: Vec<Image>,
 }
 
 /// A way to train an energy from normal pictures.
@@ -116,7 +137,7 @@ pub fn train(
     start: Instant,
     observer: &mut Observer,
 ) -> Result<Detector, TrainError> {
-    train_with_checkpoints(config, pictures, start, None, observer)
+    Ok(train_with_checkpoints(config, pictures, start, None, observer)?.detector)
 }
 
 /// Does what [`train`] does, and saves the training on the way, so that it can go on after it was
@@ -132,7 +153,7 @@ pub fn train_with_checkpoints(
     start: Instant,
     checkpoints: Option<&Checkpoints>,
     observer: &mut Observer,
-) -> Result<Detector, TrainError> {
+) -> Result<Completed, TrainError> {
     let config = config.clone().check()?;
     let preprocessing = config.preprocessing();
     if pictures.len() < 2 {
@@ -179,7 +200,9 @@ pub fn train_with_checkpoints(
         let (scores, peaks) = inspections.map(|i| (i.score, detector.peak(&i))).unzip();
         detector.calibration = Calibration::new(scores, peaks, Basis::HeldOut)?;
     }
-    Ok(detector)
+    let every = pictures.len().div_ceil(EXHIBITED);
+    let normal = pictures.into_iter().step_by(every).collect();
+    Ok(Completed { detector, exhibit: Exhibit { normal, chains: trained.samples } })
 }
 
 /// Draws the pictures that training does not see, so that the calibration is that of held-out ones.

@@ -46,6 +46,11 @@ pub(super) trait Objective {
         memory.is_empty().then_some(())
     }
 
+    /// What the model so far takes for normal: up to `count` pictures, for methods that draw samples.
+    fn samples(&self, _count: usize) -> Vec<Vec<f32>> {
+        Vec::new()
+    }
+
     /// Computes the loss on normal pictures and collects its parameter gradient in the student.
     fn step(&mut self, normal: &[f32], student: &mut Student, rng: &mut ChaCha8Rng) -> StepReport;
 }
