@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use groundstate::artifact;
 use groundstate::calibrate::{Basis, Calibration};
 use groundstate::conditions::Conditions;
-use groundstate::detector::Detector;
+use groundstate::detector::{Detail, Detector};
 
 use crate::arguments::RateArguments;
 use crate::console::Console;
@@ -72,7 +72,7 @@ struct Normal {
 fn inspect_normals(detector: &Detector, inputs: &[Input], console: &Console) -> Result<Normal> {
     let bar = progress::images(console, "inspecting", inputs.len());
     let mut normal = Normal::default();
-    inspect_all(detector, inputs, Input::read, Beside::Conditions, |group| {
+    inspect_all(detector, inputs, Input::read, (Detail::Default, Beside::Conditions), |group| {
         bar.inc(group.len() as u64);
         for (_, inspected) in group {
             match inspected {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use groundstate::artifact;
 use groundstate::calibrate::Basis;
-use groundstate::detector::{Detector, watched};
+use groundstate::detector::{Detail, Detector, watched};
 use groundstate::drift::{Alarm, DEFAULT_FALSE_ALARM_RATE, Moment, Watch};
 use groundstate::report::{Course, DriftPage, write_drift};
 use serde::Serialize;
@@ -104,7 +104,7 @@ impl<'a> Findings<'a> {
     fn of(detector: &Detector, mut watch: Watch, inputs: &'a [Input], console: &Console) -> Result<Self> {
         let bar = progress::images(console, "inspecting", inputs.len());
         let (mut images, mut moments, mut failed) = (Vec::new(), Vec::new(), 0);
-        inspect_all(detector, inputs, Input::read, Beside::Conditions, |group| {
+        inspect_all(detector, inputs, Input::read, (Detail::Default, Beside::Conditions), |group| {
             bar.inc(group.len() as u64);
             for (input, inspected) in group {
                 match inspected {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use groundstate::artifact;
 use groundstate::dataset::{Label, Sample};
-use groundstate::detector::Detector;
+use groundstate::detector::{Detail, Detector};
 use groundstate::evaluate::{Evaluation, Judged, evaluate};
 use groundstate::image::{Mask, read, write_atomically};
 use groundstate::score::MapKind;
@@ -143,7 +143,7 @@ fn inspect_samples<'a>(
     let bar = progress::images(console, "inspecting", samples.len());
     let mut judged = Vec::with_capacity(samples.len());
     let read = |sample: &Sample| Ok(read(&sample.path)?);
-    inspect_all(detector, samples, read, Beside::Nothing, |group| {
+    inspect_all(detector, samples, read, (Detail::Everything, Beside::Nothing), |group| {
         bar.inc(group.len() as u64);
         let group: Vec<_> = group
             .into_par_iter()

@@ -5,7 +5,7 @@ use std::thread;
 
 use anyhow::Result;
 use groundstate::conditions::Conditions;
-use groundstate::detector::{Detector, Inspection};
+use groundstate::detector::{Detail, Detector, Inspection};
 use groundstate::image::Image;
 use rayon::prelude::*;
 
@@ -59,7 +59,7 @@ pub(crate) fn inspect_all<'a, T: Sync>(
     detector: &Detector,
     items: &'a [T],
     read: impl Fn(&T) -> Result<Image> + Sync,
-    beside: Beside,
+    (detail, beside): (Detail, Beside),
     mut each: impl FnMut(Vec<(&'a T, Result<Inspected>)>) -> Result<()>,
 ) -> Result<()> {
     let threads = rayon::current_num_threads();
@@ -88,14 +88,14 @@ pub(crate) fn inspect_all<'a, T: Sync>(
             }
         });
         for (items, prepared) in receiver {
-            each(items.iter().zip(score(detector, prepared)).collect())?;
+            each(items.iter().zip(score(detector, detail, prepared)).collect())?;
         }
         Ok(())
     })
 }
 
 /// Inspects those that could be read.
-fn score(detector: &Detector, prepared: Vec<Result<Prepared>>) -> Vec<Result<Inspected>> {
+fn score(detector: &Detector, detail: Detail, prepared: Vec<Result<Prepared>>) -> Vec<Result<Inspected>> {
     let mut inputs = Vec::new();
     let rest: Vec<Result<Known>> = prepared
         .into_iter()
@@ -105,7 +105,7 @@ fn score(detector: &Detector, prepared: Vec<Result<Prepared>>) -> Vec<Result<Ins
             Ok(known)
         })
         .collect();
-    let mut inspections = detector.inspect_prepared(&inputs).into_iter();
+    let mut inspections = detector.inspect_prepared(&inputs, detail).into_iter();
     rest.into_iter()
         .map(|known| {
             let Known { image, conditions, width, height } = known?;

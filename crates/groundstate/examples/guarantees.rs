@@ -10,7 +10,7 @@ use std::time::Instant;
 use groundstate::calibrate::{Basis, Conformal};
 use groundstate::conditions::Conditions;
 use groundstate::dataset::{Dataset, Label, categories, load_all};
-use groundstate::detector::{Detector, prepare, watched};
+use groundstate::detector::{Detail, Detector, prepare, watched};
 use groundstate::drift::Watch;
 use groundstate::image::{Image, Map};
 use groundstate::train::{Control, TrainConfig, train};
@@ -121,7 +121,7 @@ fn see(detector: &Detector, paths: &[PathBuf], change: impl Fn(&Image) -> Image 
     });
     let (conditions, pictures): (Vec<Conditions>, Vec<Image>) =
         loaded.images.into_iter().map(|(_, seen)| seen).unzip();
-    let inspections = pictures.chunks(16).flat_map(|chunk| detector.inspect_prepared(chunk));
+    let inspections = pictures.chunks(16).flat_map(|chunk| detector.inspect_prepared(chunk, Detail::Default));
     let seen = inspections
         .zip(conditions)
         .map(|(i, conditions)| Seen { values: watched(&i, &conditions), peak: detector.peak(&i) });

@@ -9,9 +9,9 @@ use crate::calibrate::{Basis, Calibration};
 use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::drift::{DriftError, Watch};
 use crate::image::{Image, Map, Nuisance, Pose, Preprocessing, Roi};
-use crate::model::{Batch, Energy, EnergyModel, Evaluated};
+use crate::model::{Batch, Energy, EnergyModel};
 use crate::regions::Segmentation;
-use crate::score::{MapKind, Maps, Normaliser, Scores};
+use crate::score::{MapKind, Maps, Normaliser, Reading, Scores, needs_gradient};
 
 /// A trained, normalised and calibrated energy-based model.
 #[derive(Clone, Debug)]
@@ -73,10 +73,20 @@ pub struct CurvePoint {
     pub energy_gap: Option<f64>,
 }
 
+/// How much of a picture's energy is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The default score and map, and whatever is made of the same: without the gradient at the pixels
+    /// unless one of both takes it, which is more than half of the work.
+    Default,
+    /// Every score and map.
+    Everything,
+}
+
 /// What a detector says of one picture.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// Every image score by name.
+    /// Image scores by name; all of them with [`Detail::Everything`], at least the default one.
     pub scores: Scores,
     /// The default score.
     pub score: f64,
@@ -86,14 +96,14 @@ pub struct Inspection {
     pub flagged: bool,
     /// Where the part lies; maps are those of the picture brought to the template's pose.
     pub pose: Pose,
-    /// The maps on their own grids; [`Detector::map`] brings one to the picture's resolution.
+    /// The maps on their own grids, those of [`Detail`]; [`Detector::map`] brings one to the picture's resolution.
     pub maps: Maps,
 }
 
 impl Detector {
-    /// Inspects one picture of any size.
+    /// Inspects one picture of any size; every score and map is computed.
     pub fn inspect(&self, picture: &Image) -> Inspection {
-        self.inspect_prepared(&[self.prepare(picture)]).remove(0)
+        self.inspect_prepared(&[self.prepare(picture)], Detail::Everything).remove(0)
     }
 
     /// What the energy sees of a picture of any size.
@@ -102,20 +112,31 @@ impl Detector {
     }
 
     /// Inspects pictures that went through [`Detector::prepare`].
-    pub fn inspect_prepared(&self, pictures: &[Image]) -> Vec<Inspection> {
+    pub fn inspect_prepared(&self, pictures: &[Image], detail: Detail) -> Vec<Inspection> {
         if pictures.is_empty() {
             return Vec::new();
         }
         let (poses, aligned): (Vec<Pose>, Vec<Image>) =
             pictures.par_iter().map(|p| self.nuisance.remove(p.clone())).unzip();
-        let evaluated = self.energy.evaluate(&Batch::of(&aligned));
-        evaluated.par_iter().zip(poses).map(|(evaluated, pose)| self.judge(evaluated, pose)).collect()
+        let readings = self.read(&Batch::of(&aligned), detail);
+        readings.par_iter().zip(poses).map(|(reading, pose)| self.judge(reading, pose)).collect()
     }
 
-    fn judge(&self, evaluated: &Evaluated, pose: Pose) -> Inspection {
-        let size = self.preprocessing.size;
-        let maps = self.normaliser.maps(evaluated, &pose, size, size);
-        let scores = maps.scores(evaluated);
+    fn read(&self, batch: &Batch, detail: Detail) -> Vec<Reading> {
+        let gradient = detail == Detail::Everything
+            || self.default_map.needs_gradient()
+            || needs_gradient(&self.default_score);
+        if !gradient {
+            return self.energy.local_energies(batch).into_iter().map(Reading::of_energies).collect();
+        }
+        let (width, height) = (batch.width, batch.height);
+        let evaluated = self.energy.evaluate(batch).into_par_iter();
+        evaluated.map(|evaluated| Reading::with_gradient(evaluated, width, height)).collect()
+    }
+
+    fn judge(&self, reading: &Reading, pose: Pose) -> Inspection {
+        let maps = self.normaliser.maps(reading, &pose);
+        let scores = maps.scores(reading);
         let score = scores[&self.default_score];
         Inspection {
             score,
@@ -129,6 +150,9 @@ impl Detector {
 
     /// One map of an inspection at the resolution of the inspected picture; outside the region of
     /// interest it has its lowest value.
+    ///
+    /// # Panics
+    /// If the kind needs the gradient, and the inspection was one of [`Detail::Default`] that did not.
     pub fn map(&self, inspection: &Inspection, kind: MapKind, width: usize, height: usize) -> Map {
         let size = self.preprocessing.size;
         let map = inspection.pose.restore_map(&inspection.maps.at_resolution(kind, size, size));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use groundstate::artifact::{self, ArtifactError};
 use groundstate::calibrate::Basis;
-use groundstate::detector::Detector;
+use groundstate::detector::{Detail, Detector};
 use groundstate::image::{Colour, Image, Reach, Registration};
 use groundstate::model::{Batch, Energy, EnergyModel, Learned, NetworkConfig, Reference};
 use groundstate::model::{FeatureBank, GaussianConfig};
@@ -66,6 +66,25 @@ fn every_method_trains_and_its_file_gives_the_same_scores() {
         assert_eq!(before.scores.len(), SCORE_NAMES.len());
         assert!(before.scores.values().all(|score| score.is_finite()));
         assert_eq!(loaded.record, detector.record);
+    }
+}
+
+#[test]
+fn what_the_default_score_needs_is_the_same_as_in_everything() {
+    for method in MethodName::ALL {
+        let detector = trained(&config(method));
+        let prepared: Vec<Image> = pictures(14)[12..].iter().map(|p| detector.prepare(p)).collect();
+        let [all, some] =
+            [Detail::Everything, Detail::Default].map(|d| detector.inspect_prepared(&prepared, d));
+        for (all, some) in all.iter().zip(&some) {
+            assert_eq!((all.score, all.p_value), (some.score, some.p_value), "{method}");
+            assert!(some.scores.iter().all(|(name, score)| all.scores[name] == *score));
+            assert_eq!((&all.maps.energy, &all.maps.energy_z), (&some.maps.energy, &some.maps.energy_z));
+            assert_eq!(detector.peak(all), detector.peak(some));
+            let gradient = method == MethodName::Dsm || method == MethodName::Cd;
+            assert_eq!(some.maps.gradient.is_some(), gradient, "{method}");
+            assert_eq!(some.scores.len(), if gradient { SCORE_NAMES.len() } else { 6 }, "{method}");
+        }
     }
 }
 

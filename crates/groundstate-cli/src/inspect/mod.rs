@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use groundstate::artifact;
-use groundstate::detector::Detector;
+use groundstate::detector::{Detail, Detector};
 use groundstate::image::write_png;
 use rayon::prelude::*;
 
@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Leave regions of fewer pixels out
     #[arg(long, value_name = "PIXELS", default_value_t = 1)]
     min_region_area: usize,
+    /// Compute every image score, not only the default one and those that come with it
+    #[arg(long)]
+    all_scores: bool,
     /// Print one JSON object a line
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -72,10 +75,11 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     };
     let mut output = Output::start(format, *console)?;
     let beside = if map_files.is_some() { Beside::Pixels } else { Beside::Nothing };
+    let detail = if arguments.all_scores { Detail::Everything } else { Detail::Default };
     let min_area_px = arguments.min_region_area;
     let mut region_table = arguments.regions.map(RegionTable::start).transpose()?;
     let (mut failed, mut flagged) = (false, false);
-    inspect_all(&detector, &inputs, Input::read, beside, |group| {
+    inspect_all(&detector, &inputs, Input::read, (detail, beside), |group| {
         let findings: Vec<Finding> = group
             .into_par_iter()
             .map(|(input, inspected)| Finding {

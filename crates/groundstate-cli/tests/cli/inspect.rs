@@ -55,6 +55,22 @@ fn folders_and_patterns_are_expanded_in_the_order_given() {
 }
 
 #[test]
+fn all_scores_adds_those_of_the_gradient_and_changes_no_other() {
+    let image = FIXTURE.data().join("test/hole/000.png");
+    let some = json_lines(&groundstate!("inspect", FIXTURE.model(), &image, "--json")).remove(0);
+    let all =
+        json_lines(&groundstate!("inspect", FIXTURE.model(), &image, "--json", "--all-scores")).remove(0);
+    let count = |line: &Value| line["scores"].as_object().unwrap().len();
+    assert_eq!((count(&some), count(&all)), (6, 15));
+    for (name, score) in some["scores"].as_object().unwrap() {
+        assert_eq!(*score, all["scores"][name], "{name}");
+    }
+    for key in ["score", "p_value", "flagged", "regions"] {
+        assert_eq!(some[key], all[key], "{key}");
+    }
+}
+
+#[test]
 fn a_folder_of_many_images_is_scored_like_each_alone() {
     let test = FIXTURE.data().join("test");
     let together = json_lines(&groundstate!("inspect", FIXTURE.model(), test, "--json"));

@@ -5,21 +5,20 @@
 //! gradient at the pixels). Each is normalised by what held-out normal pictures look like *there*:
 //! z = (map − mean) / spread, position by position, and each is summarised into image scores.
 
+mod reading;
 mod statistics;
 mod summary;
 
+pub use reading::Reading;
 pub use statistics::{MapStatistics, StatisticsError};
-pub use summary::{SCORE_NAMES, Scores};
+pub use summary::{SCORE_NAMES, Scores, needs_gradient};
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Map, Pose};
-use crate::model::{Energy, Evaluated};
+use crate::model::Energy;
+use reading::GRADIENT_BLOCK;
 
-/// Edge in pixels of the blocks on which the gradient map is kept.
-const GRADIENT_BLOCK: usize = 4;
-/// Blur of the squared gradient in blocks (4 px each) before the logarithm.
-const GRADIENT_BLUR: f32 = 1.0;
 /// Floor of the squared gradient inside the logarithm, as a share of its mean over normal pictures.
 const GRADIENT_FLOOR: f64 = 1e-3;
 
@@ -63,6 +62,11 @@ impl MapKind {
             Self::Fused => "fused",
         }
     }
+
+    /// Whether it takes the gradient at the pixels and not the local energies alone.
+    pub fn needs_gradient(self) -> bool {
+        !matches!(self, Self::Energy | Self::EnergyZ)
+    }
 }
 
 /// What the scores of a detector are and what normal pictures look like to them.
@@ -83,33 +87,37 @@ pub struct Normaliser {
 pub struct Maps {
     /// Stabilised local energies.
     pub energy: Map,
-    /// Log of the smoothed squared gradient.
-    pub gradient: Map,
     /// Normalised energy map.
     pub energy_z: Map,
+    /// What the gradient says, if it was read.
+    pub gradient: Option<GradientMaps>,
+}
+
+/// The maps of the gradient of one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientMaps {
+    /// Log of the smoothed squared gradient.
+    pub log: Map,
     /// Normalised gradient map.
-    pub gradient_z: Map,
+    pub z: Map,
 }
 
 impl Normaliser {
-    /// Learns what normal pictures look like from pictures that the energy was *not* trained on.
-    ///
-    /// `width`, `height`, `channels` are those of the preprocessed pictures.
+    /// Learns what normal pictures look like from readings, gradients included, of pictures that the
+    /// energy was *not* trained on.
     ///
     /// # Errors
     /// When there are fewer than two pictures or a value is not finite.
-    pub fn fit(
-        held_out: &[&Evaluated],
-        stabiliser: Stabiliser,
-        (width, height, channels): (usize, usize, usize),
-    ) -> Result<Self, StatisticsError> {
-        let squared: Vec<Map> =
-            held_out.iter().map(|e| squared_gradient(&e.gradient, width, height, channels)).collect();
+    ///
+    /// # Panics
+    /// If a reading is without gradient.
+    pub fn fit(held_out: &[&Reading], stabiliser: Stabiliser) -> Result<Self, StatisticsError> {
+        let squared: Vec<&Map> = held_out.iter().map(|reading| reading.squared_gradient()).collect();
         let values = || squared.iter().flat_map(|map| &map.values).map(|&v| f64::from(v));
         let mean = values().sum::<f64>() / values().count().max(1) as f64;
         let gradient_floor = (mean * GRADIENT_FLOOR).max(f64::from(f32::MIN_POSITIVE)) as f32;
         let gradient: Vec<Map> = squared.into_iter().map(|map| log_map(map, gradient_floor)).collect();
-        let energy: Vec<Map> = held_out.iter().map(|e| stabilise(&e.local, stabiliser)).collect();
+        let energy: Vec<Map> = held_out.iter().map(|reading| stabilise(&reading.local, stabiliser)).collect();
         Ok(Self {
             stabiliser,
             gradient_floor,
@@ -118,39 +126,37 @@ impl Normaliser {
         })
     }
 
-    /// The maps of one evaluated picture of `width` × `height` pixels.
+    /// The maps of one picture.
     ///
     /// Where the template's surroundings lie outside the picture in its `pose`, nothing was seen: the
     /// maps are there what they are in the mean normal picture.
-    pub fn maps(&self, evaluated: &Evaluated, pose: &Pose, width: usize, height: usize) -> Maps {
-        let channels = evaluated.gradient.len() / (width * height);
-        let mut energy = stabilise(&evaluated.local, self.stabiliser);
-        let squared = squared_gradient(&evaluated.gradient, width, height, channels);
-        let mut gradient = log_map(squared, self.gradient_floor);
+    pub fn maps(&self, reading: &Reading, pose: &Pose) -> Maps {
+        let mut energy = stabilise(&reading.local, self.stabiliser);
         self.energy.fill_unseen(&mut energy, pose);
-        self.gradient.fill_unseen(&mut gradient, pose);
         let energy_z = self.energy.normalise(&energy);
-        let gradient_z = self.gradient.normalise(&gradient);
-        Maps { energy, gradient, energy_z, gradient_z }
+        let gradient = reading.gradient.as_ref().map(|gradient| {
+            let mut log = log_map(&gradient.squared, self.gradient_floor);
+            self.gradient.fill_unseen(&mut log, pose);
+            GradientMaps { z: self.gradient.normalise(&log), log }
+        });
+        Maps { energy, energy_z, gradient }
     }
 }
 
 impl Maps {
     /// One of the maps at `width` × `height` pixels, smoothed over one step of its grid.
+    ///
+    /// # Panics
+    /// If the kind needs the gradient, which was not read.
     pub fn at_resolution(&self, kind: MapKind, width: usize, height: usize) -> Map {
         let smooth = |map: &Map| map.resize_bilinear(width, height);
+        let gradient = || self.gradient.as_ref().expect("a gradient map is asked of what read the gradient");
         let map = match kind {
             MapKind::Energy => smooth(&self.energy),
-            MapKind::Gradient => smooth(&self.gradient),
+            MapKind::Gradient => smooth(&gradient().log),
             MapKind::EnergyZ => smooth(&self.energy_z),
-            MapKind::GradientZ => smooth(&self.gradient_z),
-            MapKind::Fused => {
-                let mut sum = smooth(&self.energy_z);
-                for (to, from) in sum.values.iter_mut().zip(smooth(&self.gradient_z).values) {
-                    *to = (*to + from) * std::f32::consts::FRAC_1_SQRT_2;
-                }
-                sum
-            }
+            MapKind::GradientZ => smooth(&gradient().z),
+            MapKind::Fused => fused(&self.energy_z, &gradient().z, width, height),
         };
         map.gaussian_blur(width as f32 / 64.0)
     }
@@ -160,17 +166,15 @@ impl Maps {
     pub fn peak(&self, kind: MapKind, width: usize, height: usize) -> f64 {
         f64::from(self.at_resolution(kind, width, height).max())
     }
+}
 
-    /// Both normalised maps added, on the finer of their grids.
-    pub(crate) fn fused(&self) -> Map {
-        let (energy, gradient) = (&self.energy_z, &self.gradient_z);
-        let (width, height) = (energy.width.max(gradient.width), energy.height.max(gradient.height));
-        let mut sum = energy.resize_bilinear(width, height);
-        for (to, from) in sum.values.iter_mut().zip(gradient.resize_bilinear(width, height).values) {
-            *to = (*to + from) * std::f32::consts::FRAC_1_SQRT_2;
-        }
-        sum
+/// Both normalised maps added, at `width` × `height` pixels.
+fn fused(energy_z: &Map, gradient_z: &Map, width: usize, height: usize) -> Map {
+    let mut sum = energy_z.resize_bilinear(width, height);
+    for (to, from) in sum.values.iter_mut().zip(gradient_z.resize_bilinear(width, height).values) {
+        *to = (*to + from) * std::f32::consts::FRAC_1_SQRT_2;
     }
+    sum
 }
 
 /// Columns and rows of the energy map and of the gradient map for pictures of `size` × `size`.
@@ -187,20 +191,6 @@ fn stabilise(local: &Map, stabiliser: Stabiliser) -> Map {
     Map { values: local.values.iter().map(|&e| of(e)).collect(), ..*local }
 }
 
-/// Sum over channels of the squared gradient, averaged over blocks and blurred.
-fn squared_gradient(gradient: &[f32], width: usize, height: usize, channels: usize) -> Map {
-    let (columns, rows) = (width.div_ceil(GRADIENT_BLOCK), height.div_ceil(GRADIENT_BLOCK));
-    let mut map = Map::filled(columns, rows, 0.0);
-    for (i, values) in gradient.chunks_exact(channels).enumerate() {
-        let (x, y) = (i % width / GRADIENT_BLOCK, i / width / GRADIENT_BLOCK);
-        map.values[y * columns + x] += values.iter().map(|g| g * g).sum::<f32>();
-    }
-    let scale = 1.0 / (GRADIENT_BLOCK * GRADIENT_BLOCK) as f32;
-    map.values.iter_mut().for_each(|v| *v *= scale);
-    map.gaussian_blur(GRADIENT_BLUR)
-}
-
-fn log_map(mut squared: Map, floor: f32) -> Map {
-    squared.values.iter_mut().for_each(|v| *v = (*v + floor).ln());
-    squared
+fn log_map(squared: &Map, floor: f32) -> Map {
+    Map { values: squared.values.iter().map(|&v| (v + floor).ln()).collect(), ..*squared }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Maps;
+use super::{Maps, Reading, fused};
 use crate::image::Map;
-use crate::model::Evaluated;
 
 /// Share of a map's positions that a `top` score averages.
 const TOP_SHARE: f64 = 0.005;
@@ -31,28 +30,45 @@ pub const SCORE_NAMES: [(&str, &str); 15] = [
     ("fused_z_top", "mean of the highest 0.5 % of the sum of both normalised maps"),
 ];
 
+/// Scores that are made of local energies alone; they come first in [`SCORE_NAMES`].
+const OF_ENERGIES: usize = 6;
+
+/// Whether an image score takes the gradient at the pixels and not the local energies alone.
+pub fn needs_gradient(score: &str) -> bool {
+    SCORE_NAMES[OF_ENERGIES..].iter().any(|(name, _)| *name == score)
+}
+
 impl Maps {
-    /// All image scores of the picture that these maps belong to.
-    pub fn scores(&self, evaluated: &Evaluated) -> Scores {
-        let local = &evaluated.local.values;
-        let fused = self.fused();
-        let values = [
+    /// The image scores of the picture that these maps belong to: all of them if its gradient was read,
+    /// else those of local energies.
+    pub fn scores(&self, reading: &Reading) -> Scores {
+        let local = &reading.local.values;
+        let mut values = vec![
             mean(local.iter().map(|&e| f64::from(e))),
             highest(&self.energy),
             top(&self.energy),
             log_mean_exp(local),
             highest(&self.energy_z),
             top(&self.energy_z),
-            mean(evaluated.gradient.iter().map(|&g| f64::from(g.abs()))),
-            mean(evaluated.gradient.iter().map(|&g| f64::from(g).powi(2))).sqrt(),
-            highest(&self.gradient),
-            top(&self.gradient),
-            mean(self.gradient_z.values.iter().map(|&v| f64::from(v))),
-            highest(&self.gradient_z),
-            top(&self.gradient_z),
-            highest(&fused),
-            top(&fused),
         ];
+        if let (Some(gradient), Some(maps)) = (&reading.gradient, &self.gradient) {
+            let (energy_z, gradient_z) = (&self.energy_z, &maps.z);
+            // On the finer of both grids.
+            let (width, height) =
+                (energy_z.width.max(gradient_z.width), energy_z.height.max(gradient_z.height));
+            let fused = fused(energy_z, gradient_z, width, height);
+            values.extend([
+                gradient.mean_absolute,
+                gradient.root_mean_square,
+                highest(&maps.log),
+                top(&maps.log),
+                mean(gradient_z.values.iter().map(|&v| f64::from(v))),
+                highest(gradient_z),
+                top(gradient_z),
+                highest(&fused),
+                top(&fused),
+            ]);
+        }
         SCORE_NAMES.iter().zip(values).map(|((name, _), value)| ((*name).to_owned(), value)).collect()
     }
 }

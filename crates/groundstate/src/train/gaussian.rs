@@ -3,7 +3,7 @@
 //! Nothing is held back from the fit. What the energy says of unseen normal pictures is found by
 //! cross-fitting: each fold of the pictures is evaluated with an energy fitted to the others.
 
-use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate, progress::Control};
+use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, progress::Control, read};
 use crate::image::Image;
 use crate::model::{EnergyModel, FeatureBank, GaussianConfig, Reference};
 use crate::score::{MapKind, Stabiliser};
@@ -35,8 +35,8 @@ impl Method for ClosedForm {
             report((1 + fold) as f64 / (folds + 2) as f64)?;
             let energy = bank.fit(Some(fold))?;
             let members: Vec<&Image> = pictures.iter().skip(fold).step_by(folds).collect();
-            for (n, evaluated) in evaluate(&energy, &members).into_iter().enumerate() {
-                held_out[fold + n * folds] = Some(evaluated);
+            for (n, reading) in read(&energy, &members).into_iter().enumerate() {
+                held_out[fold + n * folds] = Some(reading);
             }
         }
         report((1 + folds) as f64 / (folds + 2) as f64)?;

@@ -3,7 +3,7 @@
 use super::learn::{Length, learn, split};
 use super::learner::Setting;
 use super::objective::Objective;
-use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, evaluate};
+use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, read};
 use crate::image::Image;
 use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, Reference};
 use crate::score::{MapKind, Stabiliser};
@@ -74,7 +74,7 @@ impl Method for LearnedMethod {
         };
         let reading = if lesson.registered { &learning.reading_registered } else { &learning.reading };
         Ok(Trained {
-            held_out: held_out.iter().copied().zip(evaluate(&energy, &choose(&held_out))).collect(),
+            held_out: held_out.iter().copied().zip(read(&energy, &choose(&held_out))).collect(),
             energy,
             stabiliser: Stabiliser::Identity,
             default_score: reading.score,

@@ -37,10 +37,10 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::calibrate::{Basis, Calibration};
-use crate::detector::{CurvePoint, Detector, TrainingRecord};
+use crate::detector::{CurvePoint, Detail, Detector, TrainingRecord};
 use crate::image::{Image, Nuisance, Pose};
-use crate::model::{Batch, Energy, EnergyModel, Evaluated};
-use crate::score::{MapKind, Normaliser, Stabiliser};
+use crate::model::{Batch, Energy, EnergyModel};
+use crate::score::{MapKind, Normaliser, Reading, Stabiliser};
 
 /// Pictures that are evaluated at once when the held-out ones are read.
 const EVALUATION_BATCH: usize = 16;
@@ -74,7 +74,7 @@ pub struct Trained {
     pub energy: EnergyModel,
     /// What energies of the same kind say of normal pictures that they were not trained on, each with
     /// its index in the lesson.
-    pub held_out: Vec<(usize, Evaluated)>,
+    pub held_out: Vec<(usize, Reading)>,
     /// Scale of the energy map.
     pub stabiliser: Stabiliser,
     /// Name of the image score for verdicts.
@@ -168,10 +168,10 @@ pub fn train_with_checkpoints(
     let lesson = Lesson { pictures: &pictures, registered, seed: config.seed, start, keeper };
     let trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
-    let shape = (pictures[0].width, pictures[0].height, pictures[0].channels);
-    let all: Vec<&Evaluated> = trained.held_out.iter().map(|(_, evaluated)| evaluated).collect();
-    let normaliser = Normaliser::fit(&all, trained.stabiliser, shape)?;
-    let (scores, peaks) = calibration_scores(&trained, &poses, shape)?.into_iter().unzip();
+    let all: Vec<&Reading> = trained.held_out.iter().map(|(_, reading)| reading).collect();
+    let normaliser = Normaliser::fit(&all, trained.stabiliser)?;
+    let size = (pictures[0].width, pictures[0].height);
+    let (scores, peaks) = calibration_scores(&trained, &poses, size)?.into_iter().unzip();
     let mut recorded = config.clone();
     recorded.optimiser.steps = trained.planned_steps.or(recorded.optimiser.steps);
     let record = TrainingRecord {
@@ -196,7 +196,9 @@ pub fn train_with_checkpoints(
         record,
     };
     if !apart.is_empty() {
-        let inspections = apart.chunks(EVALUATION_BATCH).flat_map(|batch| detector.inspect_prepared(batch));
+        let inspections = apart
+            .chunks(EVALUATION_BATCH)
+            .flat_map(|batch| detector.inspect_prepared(batch, Detail::Default));
         let (scores, peaks) = inspections.map(|i| (i.score, detector.peak(&i))).unzip();
         detector.calibration = Calibration::new(scores, peaks, Basis::HeldOut)?;
     }
@@ -222,7 +224,7 @@ fn set_apart(pictures: Vec<Image>, share: f64, seed: u64) -> Result<(Vec<Image>,
 fn calibration_scores(
     trained: &Trained,
     poses: &[Pose],
-    shape: (usize, usize, usize),
+    (width, height): (usize, usize),
 ) -> Result<Vec<(f64, f64)>, TrainError> {
     let held_out = &trained.held_out;
     let folds = NORMALISER_FOLDS.min(held_out.len());
@@ -230,13 +232,13 @@ fn calibration_scores(
         .into_par_iter()
         .map(|fold| {
             let others = held_out.iter().enumerate().filter(|(i, _)| i % folds != fold);
-            let others: Vec<&Evaluated> = others.map(|(_, (_, evaluated))| evaluated).collect();
-            let normaliser = Normaliser::fit(&others, trained.stabiliser, shape)?;
+            let others: Vec<&Reading> = others.map(|(_, (_, reading))| reading).collect();
+            let normaliser = Normaliser::fit(&others, trained.stabiliser)?;
             let members = held_out.iter().skip(fold).step_by(folds);
-            let score = |(picture, evaluated): &(usize, Evaluated)| {
-                let maps = normaliser.maps(evaluated, &poses[*picture], shape.0, shape.1);
-                let score = maps.scores(evaluated)[trained.default_score];
-                (score, maps.peak(trained.default_map, shape.0, shape.1))
+            let score = |(picture, reading): &(usize, Reading)| {
+                let maps = normaliser.maps(reading, &poses[*picture]);
+                let score = maps.scores(reading)[trained.default_score];
+                (score, maps.peak(trained.default_map, width, height))
             };
             Ok(members.map(score).collect())
         })
@@ -244,11 +246,16 @@ fn calibration_scores(
     Ok(fold_scores.concat())
 }
 
-/// Evaluates pictures in small batches, to bound memory.
-fn evaluate(energy: &impl Energy, pictures: &[&Image]) -> Vec<Evaluated> {
+/// Reads pictures in small batches, to bound memory.
+fn read(energy: &impl Energy, pictures: &[&Image]) -> Vec<Reading> {
     pictures
         .chunks(EVALUATION_BATCH)
-        .flat_map(|chunk| energy.evaluate(&Batch::of(chunk.iter().copied())))
+        .flat_map(|chunk| {
+            let batch = Batch::of(chunk.iter().copied());
+            let (width, height) = (batch.width, batch.height);
+            let evaluated = energy.evaluate(&batch).into_par_iter();
+            evaluated.map(|e| Reading::with_gradient(e, width, height)).collect::<Vec<Reading>>()
+        })
         .collect()
 }
 
