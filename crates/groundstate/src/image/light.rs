@@ -7,8 +7,6 @@
 //! background leads and a part of changing colour follows; a defect that has less than half of the
 //! weight cannot move the median far.
 
-use std::borrow::Cow;
-
 use rayon::prelude::*;
 
 use super::{Image, Map};
@@ -36,15 +34,15 @@ impl Light {
     /// Edge of the template in pixels.
     pub const TEMPLATE_PX: usize = 32;
 
-    /// Learns the mean brightness of normal pictures, each brought to one pose by `align`, and how
-    /// steady it is.
+    /// Learns the mean brightness of normal pictures, which were brought to one pose, and how steady it
+    /// is.
     ///
     /// # Panics
     /// If there is no picture.
-    pub fn fit<'a>(pictures: &'a [Image], align: impl Fn(&'a Image) -> Cow<'a, Image> + Sync) -> Self {
+    pub fn fit(pictures: &[Image]) -> Self {
         assert!(!pictures.is_empty(), "the mean of no pictures is not defined");
         let seen: Vec<Map> =
-            pictures.par_iter().map(|picture| align(picture).brightness(Self::TEMPLATE_PX)).collect();
+            pictures.par_iter().map(|picture| picture.brightness(Self::TEMPLATE_PX)).collect();
         let count = seen.len() as f32;
         let mut template = Map::filled(Self::TEMPLATE_PX, Self::TEMPLATE_PX, 0.0);
         for map in &seen {
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_darker_picture_becomes_the_same_picture() {
-        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)], Cow::Borrowed);
+        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
         assert!((light.gain(&picture(0.8, false)) - 0.8).abs() < 1e-4);
         let normalised = light.normalise(picture(0.8, false));
         let expected = picture(1.0, false).pixels;
@@ -148,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_defect_of_a_third_of_the_picture_moves_the_gain_little() {
-        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)], Cow::Borrowed);
+        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
         assert!((light.gain(&picture(1.1, true)) - 1.1).abs() < 0.01);
     }
 
@@ -163,7 +161,7 @@ mod tests {
             Image { pixels: (0..64 * 64).map(|i| gain * value(i)).collect(), ..picture(1.0, false) }
         };
         let pictures: Vec<Image> = (0..10).map(|n| flickering(n, 1.0)).collect();
-        let light = Light::fit(&pictures, Cow::Borrowed);
+        let light = Light::fit(&pictures);
         for number in 0..5 {
             assert!((light.gain(&flickering(number, 0.9)) - 0.9).abs() < 1e-3);
         }
@@ -172,8 +170,8 @@ mod tests {
     #[test]
     fn black_pictures_and_absurd_gains_are_survived() {
         let black = picture(0.0, false);
-        assert_eq!(Light::fit(std::slice::from_ref(&black), Cow::Borrowed).gain(&picture(1.0, false)), 1.0);
-        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)], Cow::Borrowed);
+        assert_eq!(Light::fit(std::slice::from_ref(&black)).gain(&picture(1.0, false)), 1.0);
+        let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
         assert_eq!(light.gain(&black), 1.0 / LIMIT);
         assert!(Light::new(Map::filled(8, 8, 1.0), Map::filled(8, 8, 1.0)).unwrap_err().contains("8 × 8"));
     }

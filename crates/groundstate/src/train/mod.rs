@@ -161,9 +161,7 @@ pub fn train_with_checkpoints(
     }
     let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
-    let nuisance = Nuisance::fit(&pictures, config.register);
-    let (poses, pictures): (Vec<Pose>, Vec<Image>) =
-        pictures.into_par_iter().map(|p| nuisance.remove(p)).unzip();
+    let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register);
     let registered = nuisance.registration.is_some();
     let lesson = Lesson { pictures: &pictures, registered, seed: config.seed, start, keeper };
     let trained = config.method().train(&lesson, observer)?;
