@@ -121,6 +121,11 @@ pub(crate) struct TrainingArguments {
     /// Channels that the model sees [default: rgb]
     #[arg(long, value_enum, help_heading = "Training")]
     colour: Option<ColourName>,
+    /// What counts as white, as a number of 16 bits, 1 to 65535, in training and later; brighter values are
+    /// cut off [default: 1023, 4095 or 16383 if the normal images, 16-bit files of a camera of fewer bits,
+    /// never exceed it; else 65535]
+    #[arg(long, value_name = "LEVEL", help_heading = "Training")]
+    white_level: Option<u16>,
     /// Train a learned method on top of the closed-form energy: E = E₀ + E_θ
     #[arg(long, help_heading = "Training")]
     on_reference: bool,
@@ -228,13 +233,14 @@ impl TrainingArguments {
     /// Puts defaults, configuration file and options together, the later the stronger.
     pub(crate) fn resolve(self) -> anyhow::Result<Training> {
         let mut config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
-        let Self { method, seed, budget, size, fit, colour, on_reference, .. } = self;
+        let Self { method, seed, budget, size, fit, colour, white_level, on_reference, .. } = self;
         config.method = method.unwrap_or(config.method);
         config.seed = seed.unwrap_or(config.seed);
         config.budget_seconds = budget.map_or(config.budget_seconds, |budget| budget.as_secs_f64());
         config.size = size.or(config.size);
         config.fit = fit.map_or(config.fit, Fit::from);
         config.colour = colour.map_or(config.colour, Colour::from);
+        config.white_level = white_level.or(config.white_level);
         config.on_reference |= on_reference;
         config.calibration_share = self.calibration_share.unwrap_or(config.calibration_share);
         let config = config.check().context("cannot train with these settings")?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use groundstate::artifact::{self, FORMAT_VERSION};
 use groundstate::calibrate::{Basis, Conformal, PastCalibration};
 use groundstate::detector::Detector;
-use groundstate::image::{Reach, Registration, Roi};
+use groundstate::image::{Preprocessing, Reach, Registration, Roi};
 use groundstate::model::{Energy, EnergyModel};
 use serde_json::{Value, json};
 
@@ -94,6 +94,9 @@ fn as_text(detector: &Detector) -> String {
     line("method", record.method.clone());
     line("format", FORMAT_VERSION.to_string());
     line("input", format!("{size} × {size} px, {channels} channels"));
+    if preprocessing.white_level != Preprocessing::default().white_level {
+        line("white level", format!("{} of 65535; brighter values are cut off", preprocessing.white_level));
+    }
     if let Some(roi) = &detector.roi {
         line("region", format!("{} of each image counts", percent(roi.area())));
     }

@@ -20,7 +20,7 @@ const PIXELS_A_LINE: usize = 400;
 
 /// The default map drawn over its image.
 pub(crate) fn draw(detector: &Detector, image: &Image, map: &Map) -> Image {
-    overlay(image, map, range(detector))
+    overlay(&detector.preprocessing.expose(image), map, range(detector))
 }
 
 /// The default map drawn over its image, with a line around every region.

@@ -81,11 +81,12 @@ pub(crate) fn course(curve: &[CurvePoint]) -> Vec<TrainingPoint> {
 /// The image, with its mask outlined if it has one, and the heat map over it.
 fn card(detector: &Detector, path: &Path, judged: &Judged) -> Result<Card> {
     let image = read(path)?.thumbnail(PICTURE_PX);
-    let mut pictures = vec![picture("image", &image)?];
+    let exposed = detector.preprocessing.expose(&image);
+    let mut pictures = vec![picture("image", &exposed)?];
     if let Some(mask) = &judged.mask {
         pictures.push(picture(
             "ground truth",
-            &outline(&image, &reduce(mask, image.width, image.height), OUTLINE, 1),
+            &outline(&exposed, &reduce(mask, image.width, image.height), OUTLINE, 1),
         )?);
     }
     pictures.push(picture("anomaly map", &overlay::draw(detector, &image, &judged.map))?);

@@ -10,9 +10,9 @@ use groundstate::artifact;
 use groundstate::conditions::Conditions;
 use groundstate::dataset::{Loaded, load_all};
 use groundstate::detector::{Detector, prepare};
-use groundstate::image::{Image, remove_leftovers};
+use groundstate::image::{Image, Levels, Preprocessing, Roi, remove_leftovers, white_level};
 use groundstate::train::{
-    Checkpoints, Completed, Control, Exhibit, MethodName, TrainError, train_with_checkpoints,
+    Checkpoints, Completed, Control, Exhibit, MethodName, TrainConfig, TrainError, train_with_checkpoints,
 };
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments};
@@ -183,19 +183,29 @@ pub(crate) fn train_dataset(
     let dataset = &source.dataset;
     dataset.require_train()?;
     dataset.warnings.iter().for_each(|warning| console.warn(warning));
-    let preprocessing = training.config.preprocessing();
     let roi = training.roi()?;
-    let loaded = load(&dataset.train, interrupt, console, |image| {
-        (Conditions::of(image, roi.as_ref()), prepare(image, roi.as_ref(), &preprocessing))
-    })?;
+    let mut config = training.config.clone();
+    let read = |config: &TrainConfig| {
+        let preprocessing = config.preprocessing();
+        load(&dataset.train, interrupt, console, |image| Prepared::of(image, roi.as_ref(), &preprocessing))
+    };
+    let mut loaded = read(&config)?;
+    if config.white_level.is_none() {
+        let white = white_level(loaded.images.iter().map(|(_, prepared)| prepared.levels));
+        config.white_level = Some(white);
+        // Known only now, and rarely another than the whole range.
+        if white != Preprocessing::default().white_level {
+            loaded = read(&config)?;
+        }
+    }
     for (_, error) in &loaded.failures {
         console.warn(format_args!("{error}; left out"));
     }
     let left_out = loaded.failures.len();
     let (conditions, pictures): (Vec<_>, Vec<_>) =
-        loaded.images.into_iter().map(|(_, prepared)| prepared).unzip();
+        loaded.images.into_iter().map(|(_, prepared)| (prepared.conditions, prepared.picture)).unzip();
     let mut progress = TrainingProgress::new(console);
-    let trained = train_with_checkpoints(&training.config, pictures, start, checkpoints, &mut |moment| {
+    let trained = train_with_checkpoints(&config, pictures, start, checkpoints, &mut |moment| {
         progress.show(moment);
         if interrupt.requested() { Control::Stop } else { Control::Continue }
     });
@@ -206,11 +216,43 @@ pub(crate) fn train_dataset(
     if left_out > 0 {
         detector.record.notes.push(format!("{left_out} unreadable images were left out"));
     }
+    if training.config.white_level.is_none() {
+        detector.record.notes.extend(white_level_note(detector.preprocessing.white_level));
+    }
     detector.record.notes.iter().for_each(|note| console.note(note));
     let detector = training.rates.apply(detector)?;
     let shortages = promise::shortages(&detector.calibration);
     shortages.into_iter().flatten().for_each(|shortage| console.note(shortage));
     Ok(TrainedModel { detector, left_out, cost, exhibit })
+}
+
+/// What is kept of a normal image.
+struct Prepared {
+    levels: Levels,
+    conditions: Conditions,
+    picture: Image,
+}
+
+impl Prepared {
+    fn of(image: &Image, roi: Option<&Roi>, preprocessing: &Preprocessing) -> Self {
+        Self {
+            levels: Levels::of(image),
+            conditions: Conditions::of(image, roi),
+            picture: prepare(image, roi, preprocessing),
+        }
+    }
+}
+
+/// What to know of a white level that the images decided.
+fn white_level_note(white: u16) -> Option<String> {
+    let full = Preprocessing::default().white_level;
+    let bits = 16 - white.leading_zeros();
+    (white != full).then(|| {
+        format!(
+            "no normal image has a value above {white} of {full}, so they are taken for those of a camera \
+             of {bits} bits: {white} is white (--white-level {full} for the whole range)"
+        )
+    })
 }
 
 /// Fails before the work, not after it, if `what` could not be written to `path`; removes what a

@@ -219,10 +219,12 @@ pub fn watched(inspection: &Inspection, conditions: &Conditions) -> [f64; 1 + CO
     [inspection.score, brightness, contrast, sharpness]
 }
 
-/// A picture of any size with everything outside the region of interest covered, as the energy takes it.
+/// A picture of any size as the energy takes it: with the white level of the model, and everything
+/// outside the region of interest covered.
 pub fn prepare(picture: &Image, roi: Option<&Roi>, preprocessing: &Preprocessing) -> Image {
+    let picture = preprocessing.expose(picture);
     match roi {
-        Some(roi) => preprocessing.apply(&roi.cover(picture)),
-        None => preprocessing.apply(picture),
+        Some(roi) => preprocessing.apply(&roi.cover(&picture)),
+        None => preprocessing.apply(&picture),
     }
 }

@@ -14,3 +14,4 @@ mod program;
 mod resume;
 mod roi;
 mod train;
+mod white_level;

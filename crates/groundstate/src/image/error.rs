@@ -88,6 +88,9 @@ pub enum ImageError {
         /// Largest edge allowed.
         max: usize,
     },
+    /// Nothing would be darker than white.
+    #[error("white_level is 0, expected a number from 1 to 65535")]
+    WhiteLevel,
     /// A picture could not be turned into a file's bytes.
     #[error("cannot encode a picture of {width} × {height} px as {format}: {source}")]
     Encode {

@@ -13,11 +13,13 @@ mod map;
 mod mask;
 mod nuisance;
 mod overlay;
+mod packed_tiff;
 mod preprocessing;
 mod read;
 mod registration;
 mod resample;
 mod roi;
+mod white;
 mod write;
 
 pub use error::ImageError;
@@ -30,6 +32,7 @@ pub use preprocessing::{Colour, Fit, Preprocessing};
 pub use read::{MAX_DECODED_BYTES, MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
 pub use registration::{Pose, Reach, Registration, Unexplained};
 pub use roi::{Polygon, Roi, RoiError};
+pub use white::{Levels, white_level};
 pub use write::{jpeg_bytes, png_bytes, remove_leftovers, write_atomically, write_map, write_png};
 
 /// A picture in memory.

@@ -4,9 +4,10 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{F32, F32x3, InnerPixel};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 use super::resample::{Rectangle, bilinear};
-use super::{Image, ImageError, Map};
+use super::{Image, ImageError, Map, white};
 
 /// How an image that is not square becomes square.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +42,13 @@ pub struct Preprocessing {
     pub fit: Fit,
     /// Channels of the input.
     pub colour: Colour,
+    /// What counts as white, as a number of 16 bits, 1 to 65535: brighter values are cut off.
+    pub white_level: u16,
 }
 
 impl Default for Preprocessing {
     fn default() -> Self {
-        Self { size: 256, fit: Fit::Stretch, colour: Colour::Rgb }
+        Self { size: 256, fit: Fit::Stretch, colour: Colour::Rgb, white_level: white::FULL }
     }
 }
 
@@ -58,8 +61,11 @@ impl Preprocessing {
     /// Returns the settings if they can be used.
     ///
     /// # Errors
-    /// `size` is out of range.
+    /// `size` is out of range, or white is black.
     pub fn check(self) -> Result<Self, ImageError> {
+        if self.white_level == 0 {
+            return Err(ImageError::WhiteLevel);
+        }
         if !(Self::MIN_SIZE..=Self::MAX_SIZE).contains(&self.size) {
             let (min, max) = (Self::MIN_SIZE, Self::MAX_SIZE);
             return Err(ImageError::InputSize { found: self.size, min, max });
@@ -75,7 +81,16 @@ impl Preprocessing {
         }
     }
 
-    /// Turns `image` into a network input of `size` × `size` with [`Self::channels`] channels.
+    /// The image with the white level of the model: values are divided by it and cut off at 1.
+    pub fn expose<'a>(&self, image: &'a Image) -> Cow<'a, Image> {
+        if self.white_level == white::FULL {
+            return Cow::Borrowed(image);
+        }
+        let gain = f32::from(white::FULL) / f32::from(self.white_level);
+        Cow::Owned(Image { pixels: image.pixels.iter().map(|v| (v * gain).min(1.0)).collect(), ..*image })
+    }
+
+    /// Turns an image that was [exposed](Self::expose) into a network input of `size` × `size` with [`Self::channels`] channels.
     ///
     /// Scaling is bilinear, widened to the reduction so that fine texture does not alias, and done in
     /// `f32`: what 16-bit files hold is kept.

@@ -21,7 +21,7 @@ fn centre(width: usize, values: &[f32]) -> (f64, f64) {
 fn restoring_undoes_the_geometry_of_applying() {
     for fit in [Fit::Stretch, Fit::Pad] {
         for (width, height) in [(200, 90), (90, 200), (64, 64), (31, 17), (300, 299)] {
-            let settings = Preprocessing { size: 64, fit, colour: Colour::Grey };
+            let settings = Preprocessing { size: 64, fit, colour: Colour::Grey, ..Default::default() };
             // A bright square far enough from the border that its blurred image stays inside.
             let mut image = flat(width, height, 1, 0.0);
             let (x0, y0, edge) = (width / 2 + width / 8, height / 4, width.min(height) / 6);
@@ -46,7 +46,7 @@ fn restoring_undoes_the_geometry_of_applying() {
 
 #[test]
 fn a_coarse_map_is_restored_to_the_same_place() {
-    let settings = Preprocessing { size: 64, fit: Fit::Pad, colour: Colour::Rgb };
+    let settings = Preprocessing { size: 64, fit: Fit::Pad, colour: Colour::Rgb, ..Default::default() };
     let ramp = |edge: usize| {
         let values = (0..edge * edge).map(|i| ((i % edge) as f32 + 0.5) / edge as f32).collect();
         Map { width: edge, height: edge, values }
@@ -65,7 +65,7 @@ fn padding_repeats_the_border_and_keeps_the_aspect_ratio() {
     let mut image = flat(100, 50, 1, 0.5);
     image.pixels[..100].fill(0.25);
     image.pixels[49 * 100..].fill(1.0);
-    let settings = Preprocessing { size: 100, fit: Fit::Pad, colour: Colour::Grey };
+    let settings = Preprocessing { size: 100, fit: Fit::Pad, colour: Colour::Grey, ..Default::default() };
     let input = settings.apply(&image);
     // 100 × 50 fills the width; the rows above and below repeat the first and the last one.
     assert!(input.pixels[..26 * 100].iter().all(|&v| v == 0.25));
@@ -78,7 +78,7 @@ fn an_image_of_the_input_size_is_left_alone() {
     let pixels = (0..32 * 32 * 3).map(|i| (i % 251) as f32 / 250.0).collect();
     let image = Image { width: 32, height: 32, channels: 3, pixels };
     for fit in [Fit::Stretch, Fit::Pad] {
-        let settings = Preprocessing { size: 32, fit, colour: Colour::Rgb };
+        let settings = Preprocessing { size: 32, fit, colour: Colour::Rgb, ..Default::default() };
         assert_eq!(settings.apply(&image), image);
         let map = Map { width: 32, height: 32, values: image.pixels[..1024].to_vec() };
         assert_eq!(settings.restore(&map, 32, 32), map);
@@ -89,7 +89,7 @@ fn an_image_of_the_input_size_is_left_alone() {
 fn fine_texture_averages_instead_of_aliasing() {
     let pixels = (0..256 * 256).map(|i| ((i % 256 + i / 256) % 2) as f32).collect();
     let board = Image { width: 256, height: 256, channels: 1, pixels };
-    let settings = Preprocessing { size: 32, fit: Fit::Stretch, colour: Colour::Grey };
+    let settings = Preprocessing { size: 32, fit: Fit::Stretch, colour: Colour::Grey, ..Default::default() };
     for (i, v) in settings.apply(&board).pixels.iter().enumerate() {
         let inside = (1..31).contains(&(i % 32)) && (1..31).contains(&(i / 32));
         assert!(!inside || (v - 0.5).abs() < 1e-3, "pixel {i} is {v}");
@@ -99,7 +99,7 @@ fn fine_texture_averages_instead_of_aliasing() {
 #[test]
 fn grey_is_luma_and_a_grey_image_has_three_equal_channels() {
     let red = Image { width: 1, height: 1, channels: 3, pixels: vec![1.0, 0.0, 0.0] };
-    let grey = Preprocessing { size: 16, fit: Fit::Stretch, colour: Colour::Grey };
+    let grey = Preprocessing { size: 16, fit: Fit::Stretch, colour: Colour::Grey, ..Default::default() };
     assert!(grey.apply(&red).pixels.iter().all(|v| (v - 0.299).abs() < 1e-6));
     let rgb = Preprocessing { colour: Colour::Rgb, ..grey };
     let input = rgb.apply(&flat(5, 4, 1, 0.75));
@@ -109,7 +109,7 @@ fn grey_is_luma_and_a_grey_image_has_three_equal_channels() {
 
 #[test]
 fn differences_below_8_bits_survive_scaling() {
-    let settings = Preprocessing { size: 16, fit: Fit::Stretch, colour: Colour::Grey };
+    let settings = Preprocessing { size: 16, fit: Fit::Stretch, colour: Colour::Grey, ..Default::default() };
     let (a, b) = (0.5, 0.5 + 1.0 / 65_535.0);
     let step = settings.apply(&flat(40, 40, 1, b)).pixels[0] - settings.apply(&flat(40, 40, 1, a)).pixels[0];
     // One rounding of values near .5 is 2⁻²⁴.
@@ -127,9 +127,9 @@ fn sizes_out_of_range_are_refused() {
 
 #[test]
 fn settings_survive_json_and_unknown_keys_do_not() {
-    let settings = Preprocessing { size: 128, fit: Fit::Pad, colour: Colour::Grey };
+    let settings = Preprocessing { size: 128, fit: Fit::Pad, colour: Colour::Grey, ..Default::default() };
     let json = serde_json::to_string(&settings).unwrap();
-    assert_eq!(json, r#"{"size":128,"fit":"pad","colour":"grey"}"#);
+    assert_eq!(json, r#"{"size":128,"fit":"pad","colour":"grey","white_level":65535}"#);
     assert_eq!(serde_json::from_str::<Preprocessing>(&json).unwrap(), settings);
     assert_eq!(serde_json::from_str::<Preprocessing>("{}").unwrap(), Preprocessing::default());
     assert!(serde_json::from_str::<Preprocessing>(r#"{"color":"grey"}"#).is_err());
@@ -145,6 +145,7 @@ proptest! {
             size: 48,
             fit: if pad { Fit::Pad } else { Fit::Stretch },
             colour: if grey { Colour::Grey } else { Colour::Rgb },
+            ..Default::default()
         };
         let input = settings.apply(&flat(width, height, channels, 0.625));
         prop_assert_eq!((input.width, input.height, input.channels), (48, 48, settings.channels()));

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::{Image, ImageError, float_tiff, jpeg_end};
+use super::{Image, ImageError, float_tiff, jpeg_end, packed_tiff};
 
 /// Largest file that is read: 512 MiB.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -23,11 +23,12 @@ const MAX_DECODER_BYTES: u64 = 1 << 30;
 /// that is turned stands twice there) and the image as floats.
 pub const MAX_DECODED_BYTES: usize = MAX_DECODER_BYTES as usize + MAX_PIXELS * 3 * size_of::<f32>();
 
-/// Reads a PNG, JPEG, TIFF, BMP or WebP file, of 8 or 16 bits per sample, or a TIFF of 32-bit floats.
+/// Reads a PNG, JPEG, TIFF, BMP or WebP file, of 8 or 16 bits per sample, or a TIFF of any number of bits
+/// up to 16 or of 32-bit floats.
 ///
-/// Palettes are resolved, alpha is composited over black, floats are clamped to `[0, 1]`, and an
-/// EXIF orientation is applied. Of several frames or pages the first is read. Colour profiles are
-/// ignored.
+/// The highest number that a sample of the file can hold becomes 1. Palettes are resolved, alpha is
+/// composited over black, floats are clamped to `[0, 1]`, and an EXIF orientation is applied. Of several
+/// frames or pages the first is read. Colour profiles are ignored.
 ///
 /// # Errors
 /// Names the file and what was found instead of a complete image within the limits
@@ -78,7 +79,7 @@ pub(super) fn decode_with_format(bytes: &[u8], name: &Path) -> Result<(Image, Im
     let failed = |source| decoder_error(source, name, format_name, bytes.len());
     let image = match decode_pixels(bytes, format) {
         Err(::image::ImageError::Unsupported(_)) if format == ImageFormat::Tiff => {
-            decode_float_tiff(bytes, name, format_name)?
+            decode_unusual_tiff(bytes, name, format_name)?
         }
         other => other.map_err(failed)?,
     };
@@ -106,8 +107,13 @@ fn decode_pixels(bytes: &[u8], format: ImageFormat) -> Result<Image, ::image::Im
     Ok(from_decoded(decoded))
 }
 
-fn decode_float_tiff(bytes: &[u8], path: &Path, format: &'static str) -> Result<Image, ImageError> {
-    match float_tiff::read(bytes, MAX_PIXELS) {
+/// What the `image` crate does not read: grey floats, and samples of any number of bits.
+fn decode_unusual_tiff(bytes: &[u8], path: &Path, format: &'static str) -> Result<Image, ImageError> {
+    let read = float_tiff::read(bytes, MAX_PIXELS).and_then(|image| match image {
+        None => packed_tiff::read(bytes, MAX_PIXELS),
+        found => Ok(found),
+    });
+    match read {
         Ok(Some(image)) => Ok(image),
         Ok(None) => Err(ImageError::Decode {
             path: path.into(),

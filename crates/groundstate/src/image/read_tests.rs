@@ -63,43 +63,114 @@ fn sixteen_bits_are_kept() {
     }
 }
 
-/// A grey TIFF of 4 × 1 pixels with `bits` a sample, packed, every bit set.
-fn packed_tiff(bits: u16) -> Vec<u8> {
-    let data = vec![0xFF; usize::from(bits).div_ceil(2)];
+/// A TIFF of `width` × 2 pixels whose samples, `bits` each, are packed row by row.
+fn packed_tiff(width: usize, channels: usize, bits: usize, big_endian: bool, samples: &[u32]) -> Vec<u8> {
+    let pack = |row: &[u32]| {
+        let bit = |i: usize| row[i / bits] >> (bits - 1 - i % bits) & 1 == 1;
+        let byte =
+            |start| (start..start + 8).fold(0, |sum, i| sum << 1 | u8::from(i < row.len() * bits && bit(i)));
+        (0..row.len() * bits).step_by(8).map(byte).collect::<Vec<u8>>()
+    };
+    let data: Vec<u8> = samples.chunks_exact(width * channels).flat_map(pack).collect();
+    let photometric = if channels == 3 { 2 } else { 1 };
     // Width, height, bits, compression, photometric, strip offset, samples, rows, strip bytes (TIFF 6.0).
-    let entries: [(u16, u32); 9] = [
-        (256, 4),
-        (257, 1),
-        (258, bits.into()),
+    let entries: [(u16, usize); 9] = [
+        (256, width),
+        (257, samples.len() / channels / width),
+        (258, bits),
         (259, 1),
-        (262, 1),
+        (262, photometric),
         (273, 8),
-        (277, 1),
-        (278, 1),
-        (279, data.len() as u32),
+        (277, channels),
+        (278, samples.len()),
+        (279, data.len()),
     ];
-    let mut bytes = b"II*\0".to_vec();
-    bytes.extend((8 + data.len() as u32).to_le_bytes());
+    let short = |v: u16| if big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
+    let long = |v: usize| if big_endian { (v as u32).to_be_bytes() } else { (v as u32).to_le_bytes() };
+    let mut bytes = if big_endian { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
+    bytes.extend(long(8 + data.len()));
     bytes.extend(&data);
-    bytes.extend((entries.len() as u16).to_le_bytes());
+    bytes.extend(short(entries.len() as u16));
     for (tag, value) in entries {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend([4, 0, 1, 0, 0, 0]);
-        bytes.extend(value.to_le_bytes());
+        bytes.extend(short(tag));
+        bytes.extend(short(4));
+        bytes.extend(long(1));
+        bytes.extend(long(value));
     }
     bytes.extend([0; 4]);
     bytes
 }
 
 #[test]
-fn packed_samples_of_10_and_12_bits_are_refused_with_advice() {
-    for bits in [8, 16] {
-        assert_eq!(decode(&packed_tiff(bits), &name()).unwrap().pixels, [1.0; 4]);
+fn packed_samples_of_any_number_of_bits_keep_every_level() {
+    for (bits, channels, width, big_endian) in [
+        (10, 1, 5, false),
+        (12, 1, 5, false),
+        (12, 1, 5, true),
+        (14, 1, 3, true),
+        (10, 3, 3, false),
+        (12, 3, 3, true),
+        (16, 1, 4, true),
+        (4, 1, 3, false),
+    ] {
+        let highest = (1u32 << bits) - 1;
+        let count = 2 * width * channels;
+        let samples: Vec<u32> = (0..count as u32).map(|i| (i * 2654 + i * i) & highest).collect();
+        let image = decode(&packed_tiff(width, channels, bits, big_endian, &samples), &name()).unwrap();
+        assert_eq!((image.width, image.height, image.channels), (width, 2, channels));
+        let found: Vec<u32> = image.pixels.iter().map(|v| (v * highest as f32).round() as u32).collect();
+        assert_eq!(found, samples, "{bits} bits, {channels} channels, big-endian: {big_endian}");
     }
-    for bits in [10, 12, 14] {
-        let text = message(&packed_tiff(bits));
-        assert!(text.contains("save it as 8- or 16-bit grey or RGB"), "{bits} bits: {text}");
-    }
+}
+
+#[test]
+fn packed_samples_that_end_early_are_an_error() {
+    let whole = packed_tiff(5, 1, 12, false, &[4095; 10]);
+    assert_eq!(decode(&whole, &name()).unwrap().pixels, [1.0; 10]);
+    let mut moved = whole;
+    // The strip offset, the sixth of nine entries of 12 bytes, points behind the end.
+    let at = moved.len() - 4 - 4 * 12 + 8;
+    moved[at..at + 4].copy_from_slice(&60_000_u32.to_le_bytes());
+    assert!(message(&moved).contains("the TIFF data is cut off"), "{}", message(&moved));
+}
+
+#[test]
+fn packed_samples_that_are_compressed_are_refused_with_advice() {
+    let mut packed = packed_tiff(5, 1, 12, false, &[4095; 10]);
+    let at = packed.len() - 4 - 6 * 12 + 8;
+    packed[at..at + 4].copy_from_slice(&5_u32.to_le_bytes());
+    assert!(message(&packed).contains("save it as 8- or 16-bit grey or RGB"), "{}", message(&packed));
+}
+
+#[test]
+fn a_png_that_states_its_significant_bits_is_read_as_it_is_written() {
+    // PNG asks writers to scale 12 bits up to the whole range and to note in sBIT that there were 12;
+    // others write the numbers as they are, which the white level of the model takes care of.
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_chunk(png::chunk::sBIT, &[12]).unwrap();
+    writer.write_image_data(&[0x0F, 0xFF, 0xFF, 0xFF]).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(decode(&bytes, &name()).unwrap().pixels, [4095.0 / 65_535.0, 1.0]);
+}
+
+#[test]
+fn a_colour_profile_changes_nothing() {
+    let with_profile = |profile: Option<&[u8]>| {
+        let mut bytes = Vec::new();
+        let mut encoder = ::image::codecs::png::PngEncoder::new(&mut bytes);
+        if let Some(profile) = profile {
+            encoder.set_icc_profile(profile.to_vec()).unwrap();
+        }
+        encoder.write_image(rgb().as_bytes(), 40, 24, ExtendedColorType::Rgb8).unwrap();
+        bytes
+    };
+    let (plain, tagged) = (with_profile(None), with_profile(Some(b"any bytes: it is not looked at")));
+    assert!(tagged.windows(4).any(|w| w == b"iCCP"));
+    assert_eq!(decode(&tagged, &name()).unwrap(), decode(&plain, &name()).unwrap());
 }
 
 #[test]

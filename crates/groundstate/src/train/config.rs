@@ -89,6 +89,9 @@ pub struct TrainConfig {
     pub fit: Fit,
     /// Colour or grey.
     pub colour: Colour,
+    /// What counts as white, as a number of 16 bits, 1 to 65535. Absent, the pictures are taken as they
+    /// are; [`white_level`](crate::image::white_level) tells what they use of the range.
+    pub white_level: Option<u16>,
     /// Region of interest: polygons with corners as shares of width and height; empty for all.
     pub roi: Vec<Polygon>,
     /// Share of the normal pictures that training does not see and that calibrate the detector, so that
@@ -122,6 +125,7 @@ impl Default for TrainConfig {
             size: None,
             fit: Fit::default(),
             colour: Colour::default(),
+            white_level: None,
             roi: Vec::new(),
             calibration_share: 0.0,
             register: true,
@@ -185,7 +189,8 @@ impl TrainConfig {
     /// How pictures are brought to the shape that the method takes.
     pub fn preprocessing(&self) -> Preprocessing {
         let size = self.size.unwrap_or(self.method.default_size());
-        Preprocessing { size, fit: self.fit, colour: self.colour }
+        let white_level = self.white_level.unwrap_or(Preprocessing::default().white_level);
+        Preprocessing { size, fit: self.fit, colour: self.colour, white_level }
     }
 
     /// The region of interest, where there is one.
