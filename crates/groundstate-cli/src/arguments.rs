@@ -112,10 +112,10 @@ pub(crate) struct TrainingArguments {
     /// Time that training may take, such as 90s, 10m or 1h [default: 10m; for demo 30s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Training")]
     budget: Option<Duration>,
-    /// Edge of the square picture that the model sees, in pixels [default: the method's]
+    /// Edge of the square picture that the model sees, or of a tile, in pixels [default: the method's]
     #[arg(long, value_name = "PIXELS", help_heading = "Training")]
     size: Option<usize>,
-    /// How images that are not square become square [default: stretch]
+    /// How images become what the model sees [default: stretch]
     #[arg(long, value_enum, help_heading = "Training")]
     fit: Option<FitName>,
     /// Channels that the model sees [default: rgb]
@@ -216,7 +216,7 @@ impl Training {
     /// What part of an image counts, where not all of it does.
     pub(crate) fn roi(&self) -> anyhow::Result<Option<Roi>> {
         let Some(path) = &self.roi_mask else { return Ok(self.config.roi()?) };
-        let roi = Roi::from_mask(&read_mask(path)?, self.config.preprocessing().size);
+        let roi = Roi::from_mask(&read_mask(path)?, self.config.preprocessing().roi_edge());
         Ok(Some(roi.with_context(|| format!("cannot use {}", path.display()))?))
     }
 }
@@ -275,6 +275,8 @@ enum FitName {
     Stretch,
     /// The aspect ratio is kept and border pixels are repeated outwards.
     Pad,
+    /// Images keep their size and are worked through in tiles: for large images with small defects.
+    Tile,
 }
 
 impl From<FitName> for Fit {
@@ -282,6 +284,7 @@ impl From<FitName> for Fit {
         match name {
             FitName::Stretch => Self::Stretch,
             FitName::Pad => Self::Pad,
+            FitName::Tile => Self::Tile,
         }
     }
 }

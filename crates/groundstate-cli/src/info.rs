@@ -82,18 +82,25 @@ fn energy(model: &EnergyModel) -> Value {
             "noise_level": learned.noise_level,
         })
     });
-    json!({ "stride_px": model.stride(), "reference": reference, "learned": learned })
+    let tiled = match model {
+        EnergyModel::Tiled(tiled) => {
+            let ((columns, rows), dimensions) = (tiled.positions(), tiled.dimensions());
+            let parameters = columns * rows * (dimensions + dimensions * (dimensions + 1) / 2);
+            json!({ "columns": columns, "rows": rows, "dimensions": dimensions, "parameters": parameters })
+        }
+        _ => Value::Null,
+    };
+    json!({ "stride_px": model.stride(), "reference": reference, "learned": learned, "tiled": tiled })
 }
 
 fn as_text(detector: &Detector) -> String {
     let (record, calibration) = (&detector.record, &detector.calibration);
     let preprocessing = &detector.preprocessing;
-    let (size, channels) = (preprocessing.size, preprocessing.channels());
     let mut text = String::new();
     let mut line = |what: &str, value: String| text += &format!("{what:<18}{value}\n");
     line("method", record.method.clone());
     line("format", FORMAT_VERSION.to_string());
-    line("input", format!("{size} × {size} px, {channels} channels"));
+    line("input", input_text(preprocessing));
     if preprocessing.white_level != Preprocessing::default().white_level {
         line("white level", format!("{} of 65535; brighter values are cut off", preprocessing.white_level));
     }
@@ -128,8 +135,24 @@ fn energy_text(model: &EnergyModel) -> String {
         let level = learned.noise_level.map_or_else(String::new, |level| format!(", read at noise {level}"));
         format!("network of {} parameters{level}", learned.parameters.count())
     });
-    let terms: Vec<String> = reference.into_iter().chain(learned).collect();
+    let tiled = match model {
+        EnergyModel::Tiled(tiled) => {
+            let (columns, rows) = tiled.positions();
+            Some(format!("Gaussian of {} features at {columns} × {rows} positions", tiled.dimensions()))
+        }
+        _ => None,
+    };
+    let terms: Vec<String> = reference.into_iter().chain(learned).chain(tiled).collect();
     terms.join(" + ")
+}
+
+/// What the energy is given of an image.
+pub(crate) fn input_text(preprocessing: &Preprocessing) -> String {
+    let (size, channels) = (preprocessing.size, preprocessing.channels());
+    match preprocessing.is_tiled() {
+        true => format!("images of any size in tiles of {size} px, {channels} channels"),
+        false => format!("{size} × {size} px, {channels} channels"),
+    }
 }
 
 fn training_text(detector: &Detector) -> String {

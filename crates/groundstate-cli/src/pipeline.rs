@@ -63,7 +63,9 @@ pub(crate) fn inspect_all<'a, T: Sync>(
     mut each: impl FnMut(Vec<(&'a T, Result<Inspected>)>) -> Result<()>,
 ) -> Result<()> {
     let threads = rayon::current_num_threads();
+    // Images that keep their size may be large, and each keeps all threads busy.
     let group = match beside {
+        _ if detector.preprocessing.is_tiled() => 1,
         Beside::Pixels => threads.max(4),
         Beside::Nothing | Beside::Conditions => (4 * threads).max(16),
     };

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::arguments::Source;
 use crate::evaluate::{Evaluated, write_json};
+use crate::info::input_text;
 use crate::overlay;
 use crate::promise::{self, percent};
 
@@ -43,11 +44,10 @@ pub(crate) fn write_report(
 
 fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
     let (record, calibration) = (&detector.record, &detector.calibration.image);
-    let size = detector.preprocessing.size;
     let fact = |what: &str, value: String| (what.to_owned(), value);
     let mut facts = vec![
         fact("Method", record.method.clone()),
-        fact("Input", format!("{size} × {size} px, {} channels", detector.preprocessing.channels())),
+        fact("Input", input_text(&detector.preprocessing)),
         fact("Seed", record.config["seed"].to_string()),
         fact("Pictures", format!("{} to train, {} to calibrate", record.pictures, calibration.count())),
         fact("False-reject rate", format!("{} stated", percent(calibration.rate()))),

@@ -12,7 +12,8 @@ use groundstate::dataset::{Loaded, load_all};
 use groundstate::detector::{Detector, prepare};
 use groundstate::image::{Image, Levels, Preprocessing, Roi, remove_leftovers, white_level};
 use groundstate::train::{
-    Checkpoints, Completed, Control, Exhibit, MethodName, TrainConfig, TrainError, train_with_checkpoints,
+    Checkpoints, Completed, Control, Exhibit, Gallery, MethodName, TrainConfig, TrainError, train_tiled,
+    train_with_checkpoints,
 };
 
 use crate::arguments::{DataArguments, Source, Training, TrainingArguments};
@@ -26,6 +27,8 @@ use crate::train_report::write_training_report;
 
 /// Images that are read between two looks at Ctrl-C.
 const READING_CHUNK: usize = 32;
+/// Images this many times larger than what the model sees of them are shrunk too much for small defects.
+const MUCH_LARGER: usize = 6;
 /// What the first Ctrl-C does.
 pub(crate) fn stop_message(method: MethodName) -> &'static str {
     match method {
@@ -202,13 +205,26 @@ pub(crate) fn train_dataset(
         console.warn(format_args!("{error}; left out"));
     }
     let left_out = loaded.failures.len();
-    let (conditions, pictures): (Vec<_>, Vec<_>) =
-        loaded.images.into_iter().map(|(_, prepared)| (prepared.conditions, prepared.picture)).unzip();
+    let paths: Vec<&PathBuf> = loaded.images.iter().map(|(at, _)| &dataset.train[*at]).collect();
+    let prepared = || loaded.images.iter().map(|(_, prepared)| prepared);
+    let conditions = prepared().map(|prepared| prepared.conditions).collect();
+    let edge_px = prepared().map(|prepared| prepared.edge_px).max();
+    let pictures: Vec<Image> =
+        loaded.images.into_iter().filter_map(|(_, prepared)| prepared.picture).collect();
     let mut progress = TrainingProgress::new(console);
-    let trained = train_with_checkpoints(&config, pictures, start, checkpoints, &mut |moment| {
+    let mut observer = |moment: &_| {
         progress.show(moment);
         if interrupt.requested() { Control::Stop } else { Control::Continue }
-    });
+    };
+    let preprocessing = config.preprocessing();
+    let trained = if preprocessing.is_tiled() {
+        let picture =
+            |at: usize| Ok(prepare(&groundstate::image::read(paths[at])?, roi.as_ref(), &preprocessing));
+        let gallery = Gallery { count: paths.len(), picture: &picture };
+        train_tiled(&config, &gallery, start, checkpoints, &mut observer)
+    } else {
+        train_with_checkpoints(&config, pictures, start, checkpoints, &mut observer)
+    };
     progress.finish();
     let Completed { detector, exhibit } = trained.map_err(|error| explain(error, left_out))?;
     let mut detector = Detector { roi, conditions, ..detector };
@@ -219,6 +235,7 @@ pub(crate) fn train_dataset(
     if training.config.white_level.is_none() {
         detector.record.notes.extend(white_level_note(detector.preprocessing.white_level));
     }
+    detector.record.notes.extend(edge_px.and_then(|edge_px| shrinkage_note(&preprocessing, edge_px)));
     detector.record.notes.iter().for_each(|note| console.note(note));
     let detector = training.rates.apply(detector)?;
     let shortages = promise::shortages(&detector.calibration);
@@ -230,7 +247,10 @@ pub(crate) fn train_dataset(
 struct Prepared {
     levels: Levels,
     conditions: Conditions,
-    picture: Image,
+    /// The longer edge.
+    edge_px: usize,
+    /// The image as the energy takes it; absent where it keeps its size and is read again.
+    picture: Option<Image>,
 }
 
 impl Prepared {
@@ -238,7 +258,8 @@ impl Prepared {
         Self {
             levels: Levels::of(image),
             conditions: Conditions::of(image, roi),
-            picture: prepare(image, roi, preprocessing),
+            edge_px: image.width.max(image.height),
+            picture: (!preprocessing.is_tiled()).then(|| prepare(image, roi, preprocessing)),
         }
     }
 }
@@ -251,6 +272,17 @@ fn white_level_note(white: u16) -> Option<String> {
         format!(
             "no normal image has a value above {white} of {full}, so they are taken for those of a camera \
              of {bits} bits: {white} is white (--white-level {full} for the whole range)"
+        )
+    })
+}
+
+/// What to know of images that are much larger than what the model sees of them.
+fn shrinkage_note(preprocessing: &Preprocessing, edge_px: usize) -> Option<String> {
+    let size = preprocessing.size;
+    (!preprocessing.is_tiled() && edge_px >= MUCH_LARGER * size).then(|| {
+        format!(
+            "images of up to {edge_px} px are shrunk to {size} px, where a defect of a few pixels vanishes; \
+             --fit tile keeps their size"
         )
     })
 }
@@ -304,4 +336,26 @@ fn explain(error: TrainError, left_out: usize) -> anyhow::Error {
         return error.context(format!("{left_out} images could not be read"));
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use groundstate::image::Fit;
+
+    use super::*;
+
+    #[test]
+    fn images_much_larger_than_what_the_model_sees_get_advice() {
+        let shrunk = Preprocessing::default();
+        assert_eq!(shrinkage_note(&shrunk, 6 * 256 - 1), None);
+        assert!(shrinkage_note(&shrunk, 8000).unwrap().contains("8000 px are shrunk to 256 px"));
+        assert_eq!(shrinkage_note(&Preprocessing { fit: Fit::Tile, ..shrunk }, 8000), None);
+    }
+
+    #[test]
+    fn the_bits_of_a_camera_are_named() {
+        assert!(white_level_note(1023).unwrap().contains("a camera of 10 bits: 1023 is white"));
+        assert!(white_level_note(16_383).unwrap().contains("a camera of 14 bits"));
+        assert_eq!(white_level_note(u16::MAX), None);
+    }
 }

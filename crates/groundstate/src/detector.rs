@@ -11,7 +11,7 @@ use crate::drift::{DriftError, Watch};
 use crate::image::{Image, Map, Nuisance, Pose, Preprocessing, Roi};
 use crate::model::{Batch, Energy, EnergyModel};
 use crate::regions::Segmentation;
-use crate::score::{MapKind, Maps, Normaliser, Reading, Scores, needs_gradient};
+use crate::score::{MapKind, Maps, Normaliser, Reading, Scores, needs_gradient, read_tiles, step_px};
 
 /// A trained, normalised and calibrated energy-based model.
 #[derive(Clone, Debug)]
@@ -116,17 +116,26 @@ impl Detector {
         if pictures.is_empty() {
             return Vec::new();
         }
+        if self.preprocessing.is_tiled() {
+            let (preprocessing, light) = (&self.preprocessing, &self.nuisance.light);
+            let gradient = self.needs_gradient(detail);
+            let read = |picture| read_tiles(&self.energy, preprocessing, light, picture, gradient);
+            return pictures.iter().map(|picture| self.judge(&read(picture), Pose::IDENTITY)).collect();
+        }
         let (poses, aligned): (Vec<Pose>, Vec<Image>) =
             pictures.par_iter().map(|p| self.nuisance.remove(p.clone())).unzip();
         let readings = self.read(&Batch::of(&aligned), detail);
         readings.par_iter().zip(poses).map(|(reading, pose)| self.judge(reading, pose)).collect()
     }
 
-    fn read(&self, batch: &Batch, detail: Detail) -> Vec<Reading> {
-        let gradient = detail == Detail::Everything
+    fn needs_gradient(&self, detail: Detail) -> bool {
+        detail == Detail::Everything
             || self.default_map.needs_gradient()
-            || needs_gradient(&self.default_score);
-        if !gradient {
+            || needs_gradient(&self.default_score)
+    }
+
+    fn read(&self, batch: &Batch, detail: Detail) -> Vec<Reading> {
+        if !self.needs_gradient(detail) {
             return self.energy.local_energies(batch).into_iter().map(Reading::of_energies).collect();
         }
         let (width, height) = (batch.width, batch.height);
@@ -155,8 +164,13 @@ impl Detector {
     /// If the kind needs the gradient, and the inspection was one of [`Detail::Default`] that did not.
     pub fn map(&self, inspection: &Inspection, kind: MapKind, width: usize, height: usize) -> Map {
         let size = self.preprocessing.size;
-        let map = inspection.pose.restore_map(&inspection.maps.at_resolution(kind, size, size));
-        let mut map = self.preprocessing.restore(&map, width, height);
+        let mut map = if self.preprocessing.is_tiled() {
+            let step = step_px(kind, &self.energy);
+            Preprocessing::restore_grid(&inspection.maps.on_grid(kind), step, width, height)
+        } else {
+            let map = inspection.pose.restore_map(&inspection.maps.at_resolution(kind, size, size));
+            self.preprocessing.restore(&map, width, height)
+        };
         let lowest = map.values.iter().copied().fold(f32::INFINITY, f32::min);
         self.fill_outside(&mut map, lowest);
         map
@@ -190,7 +204,7 @@ impl Detector {
     /// The highest value of the default map at the resolution that the energy sees: what the threshold
     /// of regions is calibrated on.
     pub fn peak(&self, inspection: &Inspection) -> f64 {
-        inspection.maps.peak(self.default_map, self.preprocessing.size, self.preprocessing.size)
+        inspection.maps.peak(self.default_map, &self.preprocessing)
     }
 
     /// Begins to watch pictures for drift: their default score and the [`Conditions`] under which they

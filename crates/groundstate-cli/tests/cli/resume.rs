@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use groundstate::train::MethodName;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::groundstate;
 use crate::program::{FIXTURE, Run, command, names_in};
 
 /// A short training with a model file of its own.
@@ -106,6 +108,45 @@ fn interrupted() -> Training {
     child.kill().unwrap();
     child.wait().unwrap();
     training
+}
+
+#[test]
+fn a_resumed_training_keeps_its_plan_and_counts_the_time_before_against_its_budget() {
+    let training = Training::new(MethodName::Contrast);
+    let config = training.folder.path().join("c.toml");
+    let settings = "size = 32\nbudget_seconds = 6.0\n[network]\nwidth = 4\n[optimiser]\nbatch = 4\n";
+    fs::write(&config, settings).unwrap();
+    let mut child = training.command(&FIXTURE.data()).stdout(Stdio::null()).spawn().unwrap();
+    while !training.checkpoint().exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the training ended without a checkpoint");
+        sleep(Duration::from_millis(1));
+    }
+    sleep(Duration::from_millis(1500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(training.run(&["--resume"]).code, Some(0));
+    let record = |model: &Path| -> Value {
+        let info = groundstate!("info", model, "--json");
+        serde_json::from_slice::<Value>(&info.stdout).unwrap()["record"].clone()
+    };
+    let resumed = record(&training.model());
+    let (steps, planned) = (&resumed["steps"], &resumed["config"]["optimiser"]["steps"]);
+    let resumed_model = fs::read(training.model()).unwrap();
+    // A machine that has become slower ends the training at its budget, and says so.
+    let note = resumed["notes"][0].as_str().unwrap_or_default();
+    assert!(steps == planned || note.starts_with("the budget of 6 s ended training"), "{resumed}");
+    if steps == planned {
+        fs::write(&config, format!("{settings}steps = {planned}\n").replace("6.0", "3600.0")).unwrap();
+        assert_eq!(training.run(&[]).code, Some(0));
+        assert_eq!(record(&training.model())["curve"], resumed["curve"]);
+        assert!(arrays(&fs::read(training.model()).unwrap()) == arrays(&resumed_model), "the arrays differ");
+    }
+}
+
+/// The arrays of a model file.
+fn arrays(file: &[u8]) -> &[u8] {
+    let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    &file[8 + header..]
 }
 
 #[test]

@@ -82,3 +82,23 @@ fn polygons_in_the_configuration_are_a_region_too_and_bad_ones_are_refused() {
     assert_eq!(run.code, Some(2));
     assert!(run.error().contains("black.png") && run.error().contains("holds no pixel"), "{}", run.stderr);
 }
+
+#[test]
+fn parts_are_brought_to_one_pose_under_a_region_of_interest_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
+    let left = "roi = [[[0.0, 0.0], [0.65, 0.0], [0.65, 1.0], [0.0, 1.0]]]";
+    fs::write(&config, format!("size = 64\n{left}\n")).unwrap();
+    let run = groundstate!("train", FIXTURE.data(), "-o", model, "--config", config, "-q");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
+    assert_eq!(info["registration"], "near", "flanges lie a little out of place");
+    let good = inspected(&model, &FIXTURE.good_part());
+    let outside = write_damaged(folder.path(), 46);
+    assert_eq!(inspected(&model, &outside), good, "the pose is found by what counts alone");
+    let inside = inspected(&model, &write_damaged(folder.path(), 20));
+    assert_eq!(inside["flagged"], true, "{inside}");
+    let peak = &inside["regions"][0]["peak_at"];
+    let near = |axis: &str, from: u64| (from..from + 14).contains(&peak[axis].as_u64().unwrap());
+    assert!(near("x", 20) && near("y", 24), "the map is brought back to the image: {inside}");
+}

@@ -229,3 +229,57 @@ fn separate_folders_do_the_work_of_a_data_set() {
     let counts = &crate::program::read_json(&json)["counts"];
     assert_eq!(counts, &serde_json::json!({"normal": 4, "anomalous": 1, "without_mask": 0, "failed": 0}));
 }
+
+#[test]
+fn large_images_get_advice_and_tiles_take_them_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, config) = (folder.path().join("m.gsm"), folder.path().join("c.toml"));
+    fs::write(&config, "colour = \"grey\"\n[gaussian]\ndimensions = 16\n[optimiser]\nsteps = 2\nbatch = 2\n")
+        .unwrap();
+    let train = |options: &[&str]| {
+        let mut train = command();
+        train
+            .arg("train")
+            .arg(FIXTURE.data())
+            .arg("-o")
+            .arg(&model)
+            .arg("--config")
+            .arg(&config)
+            .args(options);
+        Run::from(train.output().unwrap())
+    };
+    // The fixture's images have 64 px.
+    let run = train(&["--size", "16"]);
+    assert!(!run.stderr.contains("--fit tile"), "{}", run.stderr);
+    let run = train(&["--size", "32", "--fit", "tile", "--calibration-share", "0.4"]);
+    assert_eq!((run.code, run.stderr.contains("--fit tile")), (Some(0), false), "{}", run.stderr);
+    assert_eq!(description(&model)["calibration"]["basis"], "held_out");
+    for method in MethodName::ALL {
+        let run = train(&["--size", "32", "--fit", "tile", "--method", &method.to_string()]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let info = description(&model);
+        assert_eq!(info["preprocessing"]["fit"], "tile");
+        assert_eq!(info["energy"]["tiled"].is_null(), method != MethodName::Gaussian);
+        assert!(
+            groundstate!("info", model).text().contains("images of any size in tiles of 32 px, 1 channels")
+        );
+        let run = groundstate!(
+            "inspect",
+            model,
+            FIXTURE.good_part(),
+            "--json",
+            "--maps",
+            folder.path().join("maps")
+        );
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let run = groundstate!("evaluate", model, FIXTURE.data(), "--all-maps", "-q");
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+    }
+    let run = train(&["--size", "32", "--fit", "tile", "--method", "cd", "--on-reference"]);
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.error().contains("no reference energy where pictures are worked through in tiles"),
+        "{}",
+        run.stderr
+    );
+}

@@ -10,6 +10,7 @@
 //! | tensors | shape |
 //! |---|---|
 //! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.variation`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `tiled.*` | see [`crate::model::TiledGaussian`]; instead of `reference.*` where pictures keep their size |
 //! | `light.template`, `light.weight` | 32 × 32, see [`crate::image::Light`] |
 //! | `registration.template` | 128 × 128, see [`crate::image::Registration`] |
 //! | `learned.*` | the network's parameters, by name |
@@ -32,9 +33,9 @@ use serde_json::value::RawValue;
 use crate::calibrate::Calibration;
 use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::detector::{Detector, TrainingRecord};
-use crate::image::{Light, Map, Nuisance, Preprocessing, Reach, Registration, Roi, write_atomically};
+use crate::image::{Grid, Light, Map, Nuisance, Preprocessing, Reach, Registration, Roi, write_atomically};
 use crate::model::EnergyModel;
-use crate::score::{MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
+use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
 use tensors::Tensors;
 
 /// Version of the format that this build writes, and the newest that it reads.
@@ -190,16 +191,22 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
         .map(|reach| Registration::new(reach, take_map(TEMPLATE, arrays)?))
         .transpose()?;
     let light = Light::new(take_map(LIGHT[0], arrays)?, take_map(LIGHT[1], arrays)?)?;
-    let mut statistics = |name: &str, expected: (usize, usize)| -> Result<MapStatistics, String> {
+    let mut statistics = |name: &str, expected: Grid| -> Result<MapStatistics, String> {
         let (shape, mean) = arrays.take(&format!("statistics.{name}.mean"))?;
         let (_, spread) = arrays.take(&format!("statistics.{name}.spread"))?;
-        if shape != [expected.1, expected.0] || spread.len() != mean.len() {
+        // Pictures that keep their size have as many positions as the first of them had.
+        let fits = match shape[..] {
+            [rows, columns] if preprocessing.is_tiled() => (1..=MAX_POSITIONS).contains(&(rows * columns)),
+            [rows, columns] => Grid { columns, rows } == expected,
+            _ => false,
+        };
+        if !fits || spread.len() != mean.len() {
             return Err(format!("statistics of the {name} map have shape {shape:?}, expected {expected:?}"));
         }
         if !spread.iter().all(|s| *s > 0.0) {
             return Err(format!("spread of the {name} map is not positive everywhere"));
         }
-        Ok(MapStatistics { width: expected.0, height: expected.1, mean, spread })
+        Ok(MapStatistics { width: shape[1], height: shape[0], mean, spread })
     };
     let gradient_floor = description.gradient_floor;
     if !(gradient_floor.is_finite() && gradient_floor > 0.0) {

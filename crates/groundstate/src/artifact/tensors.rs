@@ -6,8 +6,10 @@ use groundstate_nn::{Network, Node, Parameters};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::image::Preprocessing;
-use crate::model::{CELL, Energy, EnergyModel, Gaussian, Learned, Reference};
+use crate::image::{Grid, MAX_EDGE_PX, Preprocessing};
+use crate::model::{
+    CELL, Energy, EnergyModel, Gaussian, Learned, MAX_POSITIONS, Reference, STEP_PX, TiledGaussian, Tiling,
+};
 
 /// What the names of a network's tensors begin with.
 const LEARNED: &str = "learned.";
@@ -23,6 +25,9 @@ const MAX_ACTIVATIONS: usize = 1 << 29;
 pub(super) struct EnergyDescription {
     reference: Option<ReferenceDescription>,
     learned: Option<LearnedDescription>,
+    /// Absent where pictures are scaled to one size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tiled: Option<GaussianDescription>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +125,10 @@ impl Tensors {
         EnergyDescription {
             reference: energy.reference().map(|reference| self.put_reference(reference)),
             learned: energy.learned().map(|learned| self.put_learned(learned)),
+            tiled: match energy {
+                EnergyModel::Tiled(tiled) => Some(self.put_tiled(tiled)),
+                _ => None,
+            },
         }
     }
 
@@ -130,6 +139,14 @@ impl Tensors {
     ) -> Result<EnergyModel, String> {
         let reference = description.reference.map(|r| self.take_reference(&r, preprocessing)).transpose()?;
         let learned = description.learned.map(|l| self.take_learned(l, preprocessing)).transpose()?;
+        let tiled = description.tiled.map(|t| self.take_tiled(&t, preprocessing)).transpose()?;
+        let misplaced = if preprocessing.is_tiled() { reference.is_some() } else { tiled.is_some() };
+        if misplaced || (tiled.is_some() && learned.is_some()) {
+            return Err("the energy does not fit how pictures are brought to size".to_owned());
+        }
+        if let Some(tiled) = tiled {
+            return Ok(EnergyModel::Tiled(tiled));
+        }
         match (reference, learned) {
             (Some(reference), None) => Ok(EnergyModel::Reference(reference)),
             (None, Some(learned)) => Ok(EnergyModel::Learned(learned)),
@@ -170,6 +187,13 @@ impl Tensors {
                 network.input_channels()
             ));
         }
+        if preprocessing.is_tiled() && !STEP_PX.is_multiple_of(network.size_multiple()) {
+            let multiple = network.size_multiple();
+            return Err(format!(
+                "the network needs edges of multiples of {multiple}, tiles have those of {STEP_PX}"
+            ));
+        }
+        let size = if preprocessing.is_tiled() { largest_window(&network, size) } else { size };
         let sizes = network.sizes(size, size).map_err(|e| e.to_string())?;
         let activations = sizes.iter().zip(network.channels()).map(|((h, w), c)| h * w * c).sum::<usize>();
         if activations > MAX_ACTIVATIONS {
@@ -194,6 +218,45 @@ impl Tensors {
             taken.iter().map(|(name, (shape, values))| (&name[LEARNED.len()..], &shape[..], &values[..]));
         let parameters = Parameters::from_tensors(&network, tensors).map_err(|e| e.to_string())?;
         Ok(Learned::new(network, parameters, noise_level))
+    }
+
+    fn put_tiled(&mut self, tiled: &TiledGaussian) -> GaussianDescription {
+        let &TiledGaussian { positions, channels, dimensions, .. } = tiled;
+        let Grid { columns, rows } = positions;
+        let features = tiled.centre.len();
+        self.put("tiled.centre".into(), vec![features], &tiled.centre);
+        self.put("tiled.whitening".into(), vec![dimensions, features], &tiled.whitening);
+        self.put("tiled.mean".into(), vec![rows, columns, dimensions], &tiled.mean);
+        let packed = dimensions * (dimensions + 1) / 2;
+        self.put("tiled.factor".into(), vec![rows, columns, packed], &tiled.factor);
+        GaussianDescription { columns, rows, channels, dimensions }
+    }
+
+    fn take_tiled(
+        &mut self,
+        description: &GaussianDescription,
+        preprocessing: Preprocessing,
+    ) -> Result<TiledGaussian, String> {
+        let &GaussianDescription { columns, rows, channels, dimensions } = description;
+        let fits = columns.checked_mul(rows).is_some_and(|count| (1..=MAX_POSITIONS).contains(&count));
+        if !fits || channels != preprocessing.channels() {
+            return Err(format!(
+                "the tiled energy has {columns} × {rows} positions and {channels} channels, expected at most \
+                 {MAX_POSITIONS} positions and {} channels",
+                preprocessing.channels()
+            ));
+        }
+        let mut values = |name| self.take(name).map(|(_, values)| values);
+        let tiled = TiledGaussian {
+            positions: Grid { columns, rows },
+            channels,
+            dimensions,
+            centre: values("tiled.centre")?,
+            whitening: values("tiled.whitening")?,
+            mean: values("tiled.mean")?,
+            factor: values("tiled.factor")?,
+        };
+        tiled.check().map_err(|e| e.to_string())
     }
 
     fn put_reference(&mut self, reference: &Reference) -> ReferenceDescription {
@@ -261,6 +324,12 @@ impl Tensors {
         };
         gaussian.check().map_err(|e| e.to_string())
     }
+}
+
+/// Edge of the largest window that a network is given where pictures are worked through in tiles.
+fn largest_window(network: &Network, size: usize) -> usize {
+    let margin = network.receptive_field().div_ceil(2);
+    Tiling::new(MAX_EDGE_PX, 1, size, margin).window().0
 }
 
 fn bytes_of(values: &[f32]) -> Vec<u8> {

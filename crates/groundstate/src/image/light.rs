@@ -41,11 +41,20 @@ impl Light {
     /// If there is no picture.
     pub fn fit(pictures: &[Image]) -> Self {
         assert!(!pictures.is_empty(), "the mean of no pictures is not defined");
-        let seen: Vec<Map> =
-            pictures.par_iter().map(|picture| picture.brightness(Self::TEMPLATE_PX)).collect();
+        let seen: Vec<Map> = pictures.par_iter().map(Self::seen).collect();
+        Self::of_seen(&seen)
+    }
+
+    /// What is looked at of a picture, of any size.
+    pub(crate) fn seen(picture: &Image) -> Map {
+        picture.brightness(Self::TEMPLATE_PX)
+    }
+
+    /// Learns from what was [seen](Self::seen) of normal pictures, at least one.
+    pub(crate) fn of_seen(seen: &[Map]) -> Self {
         let count = seen.len() as f32;
         let mut template = Map::filled(Self::TEMPLATE_PX, Self::TEMPLATE_PX, 0.0);
-        for map in &seen {
+        for map in seen {
             template.values.iter_mut().zip(&map.values).for_each(|(to, value)| *to += value / count);
         }
         let dark = DARK * template.values.iter().sum::<f32>() / template.values.len() as f32;

@@ -7,6 +7,7 @@
 
 mod error;
 mod float_tiff;
+mod grid;
 mod jpeg_end;
 mod light;
 mod map;
@@ -23,6 +24,7 @@ mod white;
 mod write;
 
 pub use error::ImageError;
+pub use grid::Grid;
 pub use light::Light;
 pub(crate) use mask::components;
 pub use mask::{Mask, read_mask};

@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use super::resample::{Rectangle, bilinear};
 use super::{Image, ImageError, Map, white};
 
-/// How an image that is not square becomes square.
+/// Cells an edge of a region of interest of images that keep their size, whose tiles say nothing about it.
+const TILED_ROI_EDGE: usize = 1024;
+
+/// How an image of any size is brought to what the network sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
@@ -18,6 +21,8 @@ pub enum Fit {
     Stretch,
     /// The aspect ratio is kept; the image is centred and its border pixels are repeated outwards.
     Pad,
+    /// Nothing is scaled: the image keeps its own size and is worked through in square tiles.
+    Tile,
 }
 
 /// Which channels the network sees.
@@ -36,9 +41,9 @@ pub enum Colour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preprocessing {
-    /// Edge of the square input in pixels, [`Preprocessing::MIN_SIZE`] to [`Preprocessing::MAX_SIZE`].
+    /// Edge of the square input, or of a tile, in pixels, [`Preprocessing::MIN_SIZE`] to [`Preprocessing::MAX_SIZE`].
     pub size: usize,
-    /// How the image is fitted into the square.
+    /// How the image is fitted into the square, or cut into squares.
     pub fit: Fit,
     /// Channels of the input.
     pub colour: Colour,
@@ -90,7 +95,42 @@ impl Preprocessing {
         Cow::Owned(Image { pixels: image.pixels.iter().map(|v| (v * gain).min(1.0)).collect(), ..*image })
     }
 
-    /// Turns an image that was [exposed](Self::expose) into a network input of `size` × `size` with [`Self::channels`] channels.
+    /// Whether images keep their own size and are worked through in tiles.
+    pub fn is_tiled(&self) -> bool {
+        self.fit == Fit::Tile
+    }
+
+    /// Cells an edge of a region of interest for these images.
+    pub fn roi_edge(&self) -> usize {
+        if self.is_tiled() { TILED_ROI_EDGE } else { self.size }
+    }
+
+    /// A part of an image that is worked through in tiles, with [`Self::channels`] channels. Outside the
+    /// image its border pixels are repeated.
+    pub(crate) fn window(
+        &self,
+        image: &Image,
+        (left, top): (usize, usize),
+        (width, height): (usize, usize),
+    ) -> Image {
+        let (channels, row_len) = (image.channels, image.width * image.channels);
+        let mut pixels = Vec::with_capacity(width * height * channels);
+        for y in top..top + height {
+            let row = &image.pixels[y.min(image.height - 1) * row_len..][..row_len];
+            let (first, end) = (left.min(image.width), (left + width).min(image.width));
+            pixels.extend_from_slice(&row[first * channels..end * channels]);
+            (end - first..width).for_each(|_| pixels.extend_from_slice(&row[row_len - channels..]));
+        }
+        let window = Image { width, height, channels, pixels };
+        match (channels, self.colour) {
+            (3, Colour::Grey) => to_grey(&window),
+            (1, Colour::Rgb) => to_rgb(&window),
+            _ => window,
+        }
+    }
+
+    /// Turns an image that was [exposed](Self::expose) into a network input of `size` × `size` with
+    /// [`Self::channels`] channels; one that is worked through in tiles stays as it is.
     ///
     /// Scaling is bilinear, widened to the reduction so that fine texture does not alias, and done in
     /// `f32`: what 16-bit files hold is kept.
@@ -98,6 +138,9 @@ impl Preprocessing {
     /// # Panics
     /// If `size` is 0 or the image's fields contradict each other.
     pub fn apply(&self, image: &Image) -> Image {
+        if self.is_tiled() {
+            return image.clone();
+        }
         let inner = self.inner(image.width, image.height);
         // Grey conversion is linear and so is scaling: the cheaper order is fewer channels first.
         let scaled = match (image.channels, self.colour) {
@@ -124,12 +167,23 @@ impl Preprocessing {
         bilinear(map, from, width, height)
     }
 
+    /// Brings a map of an image that keeps its size, with `step_px` pixels a step, to that size.
+    pub(crate) fn restore_grid(map: &Map, step_px: usize, width: usize, height: usize) -> Map {
+        let steps = |px: usize| px as f64 / step_px as f64;
+        bilinear(
+            map,
+            Rectangle { left: 0.0, top: 0.0, width: steps(width), height: steps(height) },
+            width,
+            height,
+        )
+    }
+
     /// Where in the square input an image of `width` × `height` lies.
     fn inner(&self, width: usize, height: usize) -> Inner {
         let longest = width.max(height);
         let scaled = |edge: usize| ((edge * self.size + longest / 2) / longest).clamp(1, self.size);
         let (inner_width, inner_height) = match self.fit {
-            Fit::Stretch => (self.size, self.size),
+            Fit::Stretch | Fit::Tile => (self.size, self.size),
             Fit::Pad => (scaled(width), scaled(height)),
         };
         Inner {

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{Batch, Energy, Evaluated};
 use crate::image::Map;
 
-/// Pictures that go through the network at once when it is read.
+/// Pictures that go through the network at once when it is read, and pixels: of large ones fewer.
 const READING_BATCH: usize = 8;
+const READING_PIXELS: usize = READING_BATCH * 320 * 320;
 
 /// Size of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,8 +134,9 @@ impl Learned {
         };
         let mut executor = kept.unwrap_or_else(|| {
             let options = ExecutorOptions { purpose: Purpose::InputGradient, ..Default::default() };
-            let mut executor = Executor::with_options(&self.network, READING_BATCH, height, width, options)
-                .expect("preprocessing gives pictures a size that the network takes");
+            let mut executor =
+                Executor::with_options(&self.network, reading_batch(batch), height, width, options)
+                    .expect("preprocessing gives pictures a size that the network takes");
             executor.load(&self.parameters);
             executor
         });
@@ -145,7 +147,7 @@ impl Learned {
 
     fn chunks<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = (&'a [f32], Vec<f32>)> + 'a {
         let length = batch.picture_len();
-        batch.values.chunks(READING_BATCH * length).map(move |pictures| {
+        batch.values.chunks(reading_batch(batch) * length).map(move |pictures| {
             let levels = self.noise_level.map_or(Vec::new(), |level| vec![level; pictures.len() / length]);
             (pictures, levels)
         })
@@ -154,6 +156,11 @@ impl Learned {
     fn grid(&self, batch: &Batch) -> (usize, usize) {
         self.network.output_size(batch.height, batch.width).expect("preprocessing chose a size that fits")
     }
+}
+
+/// How many pictures of this size go through the network at once.
+fn reading_batch(batch: &Batch) -> usize {
+    (READING_PIXELS / (batch.width * batch.height)).clamp(1, READING_BATCH)
 }
 
 impl Energy for Learned {

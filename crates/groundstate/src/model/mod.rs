@@ -8,11 +8,16 @@ mod features;
 mod gaussian;
 mod learned;
 mod plane;
+mod tiled;
+mod tiling;
 mod tilted;
 
 pub use features::CELL;
 pub use gaussian::{FeatureBank, Gaussian, GaussianConfig, GaussianError};
 pub use learned::{Learned, NetworkConfig};
+pub use tiled::TiledGaussian;
+pub(crate) use tiled::{MARGIN_PX, MAX_POSITIONS, Place, TiledBank};
+pub(crate) use tiling::{Cut, STEP_PX, Tile, Tiling};
 pub use tilted::{EnergyModel, Reference};
 
 use crate::image::{Image, Map};

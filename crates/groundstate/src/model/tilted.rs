@@ -1,6 +1,6 @@
 //! The energy of a detector: a closed-form reference, a learned network, or their sum.
 
-use super::{Batch, CELL, Energy, Evaluated, Gaussian, Learned};
+use super::{Batch, CELL, Energy, Evaluated, Gaussian, Learned, MARGIN_PX, Place, TiledGaussian};
 use crate::image::Map;
 
 /// The closed-form energy as a term of a sum: `scale · (e − offset)`.
@@ -26,6 +26,8 @@ pub enum EnergyModel {
     Learned(Learned),
     /// Their sum.
     Tilted(Reference, Learned),
+    /// The closed form for pictures that keep their size.
+    Tiled(TiledGaussian),
 }
 
 impl Reference {
@@ -70,7 +72,7 @@ impl EnergyModel {
     pub fn reference(&self) -> Option<&Reference> {
         match self {
             Self::Reference(reference) | Self::Tilted(reference, _) => Some(reference),
-            Self::Learned(_) => None,
+            Self::Learned(_) | Self::Tiled(_) => None,
         }
     }
 
@@ -78,8 +80,27 @@ impl EnergyModel {
     pub fn learned(&self) -> Option<&Learned> {
         match self {
             Self::Learned(learned) | Self::Tilted(_, learned) => Some(learned),
-            Self::Reference(_) => None,
+            Self::Reference(_) | Self::Tiled(_) => None,
         }
+    }
+
+    /// Pixels around a part of a picture that what it says of that part depends on. The gradient of a
+    /// network looks further, but hardly.
+    pub(crate) fn margin_px(&self) -> usize {
+        self.learned().map_or(MARGIN_PX, |learned| learned.network.receptive_field().div_ceil(2))
+    }
+
+    /// Local energies of the window at `place`, the only picture of `batch`, and their gradient at its
+    /// pixels if `gradient` is set.
+    pub(crate) fn window(&self, batch: &Batch, place: &Place, gradient: bool) -> (Map, Option<Vec<f32>>) {
+        if let Self::Tiled(tiled) = self {
+            return tiled.window(batch, place, gradient);
+        }
+        if gradient {
+            let Evaluated { local, gradient } = self.evaluate(batch).remove(0);
+            return (local, Some(gradient));
+        }
+        (self.local_energies(batch).remove(0), None)
     }
 }
 
@@ -92,6 +113,7 @@ impl Energy for EnergyModel {
         match self {
             Self::Reference(reference) => reference.local_on_grid(batch, CELL),
             Self::Learned(learned) => learned.local_energies(batch),
+            Self::Tiled(tiled) => tiled.local_energies(batch),
             Self::Tilted(reference, learned) => {
                 let mut sum = learned.local_energies(batch);
                 for (to, from) in sum.iter_mut().zip(reference.local_on_grid(batch, self.stride())) {
@@ -106,6 +128,7 @@ impl Energy for EnergyModel {
         match self {
             Self::Reference(reference) => reference.evaluate_on_grid(batch, CELL),
             Self::Learned(learned) => learned.evaluate(batch),
+            Self::Tiled(tiled) => tiled.evaluate(batch),
             Self::Tilted(reference, learned) => {
                 let mut sum = learned.evaluate(batch);
                 for (to, from) in sum.iter_mut().zip(reference.evaluate_on_grid(batch, self.stride())) {

@@ -7,15 +7,20 @@
 
 mod reading;
 mod statistics;
+mod stitch;
 mod summary;
+mod tiles;
 
 pub use reading::Reading;
+pub(crate) use statistics::MAX_POSITIONS;
 pub use statistics::{MapStatistics, StatisticsError};
+pub(crate) use stitch::{Stitch, Window};
 pub use summary::{SCORE_NAMES, Scores, needs_gradient};
+pub(crate) use tiles::read_tiles;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Map, Pose};
+use crate::image::{Grid, Map, Pose, Preprocessing};
 use crate::model::Energy;
 use reading::GRADIENT_BLOCK;
 
@@ -161,10 +166,33 @@ impl Maps {
         map.gaussian_blur(width as f32 / 64.0)
     }
 
-    /// The highest value of one of the maps at `width` × `height` pixels. No enlargement of that map
-    /// exceeds it.
-    pub fn peak(&self, kind: MapKind, width: usize, height: usize) -> f64 {
-        f64::from(self.at_resolution(kind, width, height).max())
+    /// One of the maps on its own grid, smoothed over one step of it: for pictures that keep their size.
+    ///
+    /// # Panics
+    /// If the kind needs the gradient, which was not read.
+    pub fn on_grid(&self, kind: MapKind) -> Map {
+        let gradient = || self.gradient.as_ref().expect("a gradient map is asked of what read the gradient");
+        let map = match kind {
+            MapKind::Energy => &self.energy,
+            MapKind::Gradient => &gradient().log,
+            MapKind::EnergyZ => &self.energy_z,
+            MapKind::GradientZ => &gradient().z,
+            MapKind::Fused => {
+                &fused(&self.energy_z, &gradient().z, self.energy_z.width, self.energy_z.height)
+            }
+        };
+        map.gaussian_blur(1.0)
+    }
+
+    /// The highest value of one of the maps at the resolution that the energy sees, or on its own grid
+    /// where pictures keep their size. No enlargement of that map exceeds it.
+    pub fn peak(&self, kind: MapKind, preprocessing: &Preprocessing) -> f64 {
+        let size = preprocessing.size;
+        let map = match preprocessing.is_tiled() {
+            true => self.on_grid(kind),
+            false => self.at_resolution(kind, size, size),
+        };
+        f64::from(map.max())
     }
 }
 
@@ -177,10 +205,18 @@ fn fused(energy_z: &Map, gradient_z: &Map, width: usize, height: usize) -> Map {
     sum
 }
 
-/// Columns and rows of the energy map and of the gradient map for pictures of `size` × `size`.
-pub(crate) fn grids(energy: &impl Energy, size: usize) -> ((usize, usize), (usize, usize)) {
-    let (of_energy, of_gradient) = (size / energy.stride(), size.div_ceil(GRADIENT_BLOCK));
-    ((of_energy, of_energy), (of_gradient, of_gradient))
+/// Pixels a step of one of the maps of pictures that keep their size.
+pub(crate) fn step_px(kind: MapKind, energy: &impl Energy) -> usize {
+    match kind {
+        MapKind::Gradient | MapKind::GradientZ => GRADIENT_BLOCK,
+        MapKind::Energy | MapKind::EnergyZ | MapKind::Fused => energy.stride(),
+    }
+}
+
+/// Positions of the statistics of the energy map and of the gradient map for pictures of `size` × `size`.
+pub(crate) fn grids(energy: &impl Energy, size: usize) -> (Grid, Grid) {
+    let grid = |edge: usize| Grid::within(edge, edge, MAX_POSITIONS);
+    (grid(size / energy.stride()), grid(size.div_ceil(GRADIENT_BLOCK)))
 }
 
 fn stabilise(local: &Map, stabiliser: Stabiliser) -> Map {

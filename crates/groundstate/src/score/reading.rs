@@ -6,7 +6,7 @@ use crate::model::Evaluated;
 /// Edge in pixels of the blocks on which the gradient map is kept.
 pub(super) const GRADIENT_BLOCK: usize = 4;
 /// Blur of the squared gradient in blocks (4 px each) before the logarithm.
-const GRADIENT_BLUR: f32 = 1.0;
+pub(super) const GRADIENT_BLUR: f32 = 1.0;
 
 /// What is kept of an energy's answer to one picture: some hundredth of its gradient.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,14 +1,18 @@
 //! What the maps of normal pictures look like, position by position.
 
-use crate::image::{Map, Pose};
+use crate::image::{Grid, Map, Pose};
 
 /// Pictures' worth of trust in the spread over all positions when the spread at one is estimated.
 const PRIOR_PICTURES: f64 = 10.0;
 
+/// Most positions of the statistics, 256 × 256: cells of larger maps share theirs in square blocks.
+pub(crate) const MAX_POSITIONS: usize = 65_536;
+
 /// Share of the picture's edge whose features mix with what lies outside.
 const UNSEEN_MARGIN: f32 = 0.03;
 
-/// Mean and spread of normal maps at every position.
+/// Mean and spread of normal maps at every position; a map of another size than the statistics belongs to
+/// a picture of another size, whose positions are the same shares of its width and height.
 ///
 /// The variance at a position is shrunk towards the mean variance of all positions, as if that had
 /// been seen on ten more pictures: few normal pictures then do not make a chance calm spot look
@@ -49,7 +53,7 @@ pub enum StatisticsError {
 }
 
 impl MapStatistics {
-    /// Statistics of maps of one shape.
+    /// Statistics of maps, on the grid of the first of them or a coarser one.
     ///
     /// # Errors
     /// With fewer than two maps, or with values that are not finite.
@@ -60,21 +64,30 @@ impl MapStatistics {
         if let Some(index) = maps.iter().position(|m| m.values.iter().any(|v| !v.is_finite())) {
             return Err(StatisticsError::NotFinite { map, index });
         }
-        let (width, height) = (maps[0].width, maps[0].height);
+        let grid = Grid::within(maps[0].width, maps[0].height, MAX_POSITIONS);
         let n = maps.len() as f64;
-        let moments: Vec<(f64, f64)> = (0..width * height)
-            .map(|i| {
-                let mean = maps.iter().map(|m| f64::from(m.values[i])).sum::<f64>() / n;
-                let squares = maps.iter().map(|m| (f64::from(m.values[i]) - mean).powi(2)).sum::<f64>();
-                (mean, squares / (n - 1.0))
-            })
-            .collect();
+        let (mut counts, mut means) = (vec![0f64; grid.len()], vec![0f64; grid.len()]);
+        for map in maps {
+            for (position, &value) in positions(map, grid).zip(&map.values) {
+                counts[position] += 1.0;
+                means[position] += f64::from(value);
+            }
+        }
+        means.iter_mut().zip(&counts).for_each(|(mean, count)| *mean /= count.max(1.0));
+        let mut squares = vec![0f64; grid.len()];
+        for map in maps {
+            for (position, &value) in positions(map, grid).zip(&map.values) {
+                squares[position] += (f64::from(value) - means[position]).powi(2);
+            }
+        }
+        let variances = squares.iter().zip(&counts).map(|(sum, count)| sum / (count - 1.0).max(1.0));
+        let moments: Vec<(f64, f64)> = means.into_iter().zip(variances).collect();
         let everywhere = moments.iter().map(|(_, variance)| variance).sum::<f64>() / moments.len() as f64;
         let shrink = |variance: f64| (n * variance + PRIOR_PICTURES * everywhere) / (n + PRIOR_PICTURES);
         let spread = |variance: f64| (shrink(variance).sqrt() as f32).max(f32::MIN_POSITIVE);
         Ok(Self {
-            width,
-            height,
+            width: grid.columns,
+            height: grid.rows,
             mean: moments.iter().map(|&(mean, _)| mean as f32).collect(),
             spread: moments.iter().map(|&(_, variance)| spread(variance)).collect(),
         })
@@ -86,26 +99,36 @@ impl MapStatistics {
         if *pose == Pose::IDENTITY {
             return;
         }
-        for (i, value) in map.values.iter_mut().enumerate() {
+        let positions = positions(map, self.grid());
+        for (i, (value, position)) in map.values.iter_mut().zip(positions).enumerate() {
             let share = |at: usize, of: usize| (at as f32 + 0.5) / of as f32;
             let point = pose.place(share(i % map.width, map.width), share(i / map.width, map.height));
             if point.iter().any(|p| !(UNSEEN_MARGIN..1.0 - UNSEEN_MARGIN).contains(p)) {
-                *value = self.mean[i];
+                *value = self.mean[position];
             }
         }
     }
 
-    /// (map − mean) / spread.
-    ///
-    /// # Panics
-    /// If the map has another shape than those of the statistics.
+    /// (map − mean) / spread, of a map of any size.
     pub fn normalise(&self, map: &Map) -> Map {
-        assert_eq!((map.width, map.height), (self.width, self.height));
-        let positions = self.mean.iter().zip(&self.spread);
-        let values =
-            map.values.iter().zip(positions).map(|(v, (mean, spread))| (v - mean) / spread).collect();
+        let positions = positions(map, self.grid()).zip(&map.values);
+        let values = positions.map(|(at, value)| (value - self.mean[at]) / self.spread[at]).collect();
         Map { values, ..*map }
     }
+
+    fn grid(&self) -> Grid {
+        Grid { columns: self.width, rows: self.height }
+    }
+}
+
+/// The position of every value of a map.
+fn positions(map: &Map, grid: Grid) -> impl Iterator<Item = usize> + use<> {
+    let cells = Grid { columns: map.width, rows: map.height };
+    let columns: Vec<usize> = (0..map.width).map(|x| grid.of_cell(x, 0, cells)).collect();
+    (0..map.height).flat_map(move |y| {
+        let row = grid.of_cell(0, y, cells);
+        columns.clone().into_iter().map(move |column| row + column)
+    })
 }
 
 #[cfg(test)]

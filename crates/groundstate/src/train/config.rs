@@ -45,8 +45,9 @@ impl MethodName {
     }
 
     /// Edge of the pictures that the method works on unless told otherwise.
-    fn default_size(self) -> usize {
+    fn default_size(self, fit: Fit) -> usize {
         match self {
+            Self::Gaussian if fit == Fit::Tile => 512,
             Self::Gaussian => 256,
             Self::Contrast | Self::Dsm => 128,
             Self::Cd => 64,
@@ -83,9 +84,10 @@ pub struct TrainConfig {
     /// `optimiser.steps` is set, it is turned into a number of steps once, by the measured speed. A
     /// closed form takes what it takes.
     pub budget_seconds: f64,
-    /// Edge of the square picture that the energy sees, in pixels; the method's own when absent.
+    /// Edge in pixels of the square picture that the energy sees, or of a tile; the method's own when absent.
     pub size: Option<usize>,
-    /// How a picture that is not square becomes square.
+    /// How a picture that is not square becomes square, or that it keeps its size and is worked through in
+    /// tiles.
     pub fit: Fit,
     /// Colour or grey.
     pub colour: Colour,
@@ -154,6 +156,13 @@ impl TrainConfig {
         Dsm::new(&self.dsm)?;
         Cd::new(&self.cd)?;
         self.network.network(self.preprocessing().channels(), false)?;
+        if self.fit == Fit::Tile && self.on_reference {
+            return Err(TrainError::Setting {
+                setting: "on_reference",
+                found: "set".to_owned(),
+                expected: "no reference energy where pictures are worked through in tiles",
+            });
+        }
         let size = self.preprocessing().size;
         let multiple = match self.method {
             MethodName::Gaussian => CELL,
@@ -188,7 +197,7 @@ impl TrainConfig {
 
     /// How pictures are brought to the shape that the method takes.
     pub fn preprocessing(&self) -> Preprocessing {
-        let size = self.size.unwrap_or(self.method.default_size());
+        let size = self.size.unwrap_or(self.method.default_size(self.fit));
         let white_level = self.white_level.unwrap_or(Preprocessing::default().white_level);
         Preprocessing { size, fit: self.fit, colour: self.colour, white_level }
     }
@@ -201,13 +210,21 @@ impl TrainConfig {
         if self.roi.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Roi::from_polygons(&self.roi, self.preprocessing().size)?))
+        Ok(Some(Roi::from_polygons(&self.roi, self.preprocessing().roi_edge())?))
     }
 
     /// The method, set up.
     pub(super) fn method(&self) -> Box<dyn Method> {
-        let learning = match self.method {
-            MethodName::Gaussian => return Box::new(ClosedForm { config: self.gaussian.clone() }),
+        match self.learning() {
+            None => Box::new(ClosedForm { config: self.gaussian.clone() }),
+            Some(learning) => Box::new(LearnedMethod { learning, config: self.clone() }),
+        }
+    }
+
+    /// How the method learns; the closed form does not.
+    pub(super) fn learning(&self) -> Option<Learning> {
+        Some(match self.method {
+            MethodName::Gaussian => return None,
             MethodName::Contrast => Learning {
                 objective: |config| Ok(Box::new(Contrast::new(&config.contrast)?)),
                 steps: 12_000,
@@ -243,7 +260,6 @@ impl TrainConfig {
                 reading: Reading { score: "gradient_z_top", map: MapKind::GradientZ },
                 reading_registered: Reading { score: "gradient_z_top", map: MapKind::GradientZ },
             },
-        };
-        Box::new(LearnedMethod { learning, config: self.clone() })
+        })
     }
 }

@@ -4,8 +4,10 @@ use super::learn::{Length, learn, split};
 use super::learner::Setting;
 use super::objective::Objective;
 use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, read};
-use crate::image::Image;
-use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, Reference};
+use crate::image::{Fit, Image};
+use crate::model::{
+    Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, NetworkConfig, Reference,
+};
 use crate::score::{MapKind, Stabiliser};
 
 /// Folds that the scale of a reference energy is estimated with.
@@ -40,23 +42,39 @@ pub(super) struct LearnedMethod {
 
 impl Method for LearnedMethod {
     fn train(&self, lesson: &Lesson, observer: &mut Observer) -> Result<Trained, TrainError> {
-        let Self { learning, config } = self;
-        let (rest, held_out) = split(lesson.pictures.len(), config.optimiser.held_out_share, lesson.seed)?;
+        let share = self.config.optimiser.held_out_share;
+        let (rest, held_out) = split(lesson.pictures.len(), share, lesson.seed)?;
         let choose =
             |indices: &[usize]| indices.iter().map(|&i| &lesson.pictures[i]).collect::<Vec<&Image>>();
-        let rest = choose(&rest);
+        let trained = self.learn(lesson, &choose(&rest), observer)?;
+        let readings = read(&trained.energy, &choose(&held_out));
+        Ok(Trained { held_out: held_out.into_iter().zip(readings).collect(), ..trained })
+    }
+}
+
+impl LearnedMethod {
+    /// Learns from some of the pictures of a lesson; nothing is held out.
+    pub(super) fn learn(
+        &self,
+        lesson: &Lesson,
+        pictures: &[&Image],
+        observer: &mut Observer,
+    ) -> Result<Trained, TrainError> {
+        let Self { learning, config } = self;
         let reference = if config.on_reference {
             observer(&Progress::stage(Stage::Fit, lesson.start));
-            Some(fit_reference(&rest, &config.gaussian)?)
+            Some(fit_reference(pictures, &config.gaussian)?)
         } else {
             None
         };
+        // A tile does not know where in its picture it is.
+        let coordinates = config.network.coordinates && config.fit != Fit::Tile;
         let setting = Setting {
-            pictures: &rest,
+            pictures,
             seed: lesson.seed,
             optimiser: &config.optimiser,
             batch: config.optimiser.batch.unwrap_or(learning.batch),
-            network: &config.network,
+            network: &NetworkConfig { coordinates, ..config.network.clone() },
             learning_rate: config.optimiser.learning_rate.unwrap_or(learning.learning_rate),
             betas: learning.betas,
             reference: reference.as_ref(),
@@ -74,12 +92,12 @@ impl Method for LearnedMethod {
         };
         let reading = if lesson.registered { &learning.reading_registered } else { &learning.reading };
         Ok(Trained {
-            held_out: held_out.iter().copied().zip(read(&energy, &choose(&held_out))).collect(),
+            held_out: Vec::new(),
             energy,
             stabiliser: Stabiliser::Identity,
             default_score: reading.score,
             default_map: reading.map,
-            pictures: rest.len(),
+            pictures: pictures.len(),
             steps: outcome.steps,
             planned_steps: Some(outcome.planned_steps),
             curve: outcome.curve,

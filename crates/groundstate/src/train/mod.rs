@@ -21,6 +21,7 @@ mod objective;
 mod optimiser;
 mod progress;
 mod student;
+mod tiled;
 mod watch;
 
 pub use cd::CdConfig;
@@ -31,6 +32,7 @@ pub use dsm::DsmConfig;
 pub use error::TrainError;
 pub use optimiser::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
+pub use tiled::{Gallery, train_tiled};
 
 use std::time::Instant;
 
@@ -38,7 +40,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{Basis, Calibration};
 use crate::detector::{CurvePoint, Detail, Detector, TrainingRecord};
-use crate::image::{Image, Nuisance, Pose};
+use crate::image::{Image, Nuisance, Pose, Preprocessing};
 use crate::model::{Batch, Energy, EnergyModel};
 use crate::score::{MapKind, Normaliser, Reading, Stabiliser};
 
@@ -155,7 +157,6 @@ pub fn train_with_checkpoints(
     observer: &mut Observer,
 ) -> Result<Completed, TrainError> {
     let config = config.clone().check()?;
-    let preprocessing = config.preprocessing();
     if pictures.len() < 2 {
         return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
     }
@@ -164,12 +165,30 @@ pub fn train_with_checkpoints(
     let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register);
     let registered = nuisance.registration.is_some();
     let lesson = Lesson { pictures: &pictures, registered, seed: config.seed, start, keeper };
-    let trained = config.method().train(&lesson, observer)?;
+    let mut trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
+    let chains = std::mem::take(&mut trained.samples);
+    let mut detector = assemble(&config, trained, nuisance, &poses)?;
+    let inspections = apart.chunks(EVALUATION_BATCH);
+    let inspections = inspections.flat_map(|batch| detector.inspect_prepared(batch, Detail::Default));
+    let of_apart: Vec<(f64, f64)> = inspections.map(|i| (i.score, detector.peak(&i))).collect();
+    calibrate_on(&mut detector, of_apart)?;
+    let every = pictures.len().div_ceil(EXHIBITED);
+    let normal = pictures.into_iter().step_by(every).collect();
+    Ok(Completed { detector, exhibit: Exhibit { normal, chains } })
+}
+
+/// Normalises and calibrates what was trained on pictures that lie in `poses`.
+fn assemble(
+    config: &TrainConfig,
+    trained: Trained,
+    nuisance: Nuisance,
+    poses: &[Pose],
+) -> Result<Detector, TrainError> {
+    let preprocessing = config.preprocessing();
     let all: Vec<&Reading> = trained.held_out.iter().map(|(_, reading)| reading).collect();
     let normaliser = Normaliser::fit(&all, trained.stabiliser)?;
-    let size = (pictures[0].width, pictures[0].height);
-    let (scores, peaks) = calibration_scores(&trained, &poses, size)?.into_iter().unzip();
+    let (scores, peaks) = calibration_scores(&trained, poses, &preprocessing)?.into_iter().unzip();
     let mut recorded = config.clone();
     recorded.optimiser.steps = trained.planned_steps.or(recorded.optimiser.steps);
     let record = TrainingRecord {
@@ -181,7 +200,7 @@ pub fn train_with_checkpoints(
         curve: trained.curve,
         notes: trained.notes,
     };
-    let mut detector = Detector {
+    Ok(Detector {
         roi: None,
         preprocessing,
         nuisance,
@@ -192,17 +211,16 @@ pub fn train_with_checkpoints(
         default_map: trained.default_map,
         calibration: Calibration::new(scores, peaks, Basis::CrossFitted)?,
         record,
-    };
-    if !apart.is_empty() {
-        let inspections = apart
-            .chunks(EVALUATION_BATCH)
-            .flat_map(|batch| detector.inspect_prepared(batch, Detail::Default));
-        let (scores, peaks) = inspections.map(|i| (i.score, detector.peak(&i))).unzip();
+    })
+}
+
+/// Calibrates on the scores and peaks of pictures that were set apart, if there are any.
+fn calibrate_on(detector: &mut Detector, of_apart: Vec<(f64, f64)>) -> Result<(), TrainError> {
+    if !of_apart.is_empty() {
+        let (scores, peaks) = of_apart.into_iter().unzip();
         detector.calibration = Calibration::new(scores, peaks, Basis::HeldOut)?;
     }
-    let every = pictures.len().div_ceil(EXHIBITED);
-    let normal = pictures.into_iter().step_by(every).collect();
-    Ok(Completed { detector, exhibit: Exhibit { normal, chains: trained.samples } })
+    Ok(())
 }
 
 /// Draws the pictures that training does not see, so that the calibration is that of held-out ones.
@@ -222,7 +240,7 @@ fn set_apart(pictures: Vec<Image>, share: f64, seed: u64) -> Result<(Vec<Image>,
 fn calibration_scores(
     trained: &Trained,
     poses: &[Pose],
-    (width, height): (usize, usize),
+    preprocessing: &Preprocessing,
 ) -> Result<Vec<(f64, f64)>, TrainError> {
     let held_out = &trained.held_out;
     let folds = NORMALISER_FOLDS.min(held_out.len());
@@ -236,7 +254,7 @@ fn calibration_scores(
             let score = |(picture, reading): &(usize, Reading)| {
                 let maps = normaliser.maps(reading, &poses[*picture]);
                 let score = maps.scores(reading)[trained.default_score];
-                (score, maps.peak(trained.default_map, width, height))
+                (score, maps.peak(trained.default_map, preprocessing))
             };
             Ok(members.map(score).collect())
         })

@@ -4,9 +4,9 @@ use std::io::Cursor;
 use std::time::Instant;
 
 use groundstate::detector::Detector;
-use groundstate::image::Image;
+use groundstate::image::{Fit, Image};
 use groundstate::model::{GaussianConfig, NetworkConfig};
-use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, train};
+use groundstate::train::{Control, Gallery, MethodName, OptimiserConfig, TrainConfig, train, train_tiled};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
 const EDGE: usize = 32;
@@ -31,14 +31,26 @@ pub(crate) fn configs() -> Vec<TrainConfig> {
         .collect()
 }
 
-/// Small detectors: closed form, network, network with a noise level, and the sum of two energies.
+/// Those of the closed form and of a network for pictures that keep their size.
+fn configs_in_tiles() -> Vec<TrainConfig> {
+    let in_tiles = |config: TrainConfig| TrainConfig { fit: Fit::Tile, ..config };
+    configs().into_iter().take(2).map(in_tiles).collect()
+}
+
+/// Small detectors: closed form, network, network with a noise level, the sum of two energies, and closed
+/// form and network in tiles.
 pub(crate) fn detectors() -> Vec<Detector> {
     let pictures: Vec<Image> = (0..8).map(picture).collect();
     let tilted = TrainConfig { on_reference: true, ..configs()[1].clone() };
     let configs = configs().into_iter().take(3).chain([tilted]);
-    configs
-        .map(|c| train(&c, pictures.clone(), Instant::now(), &mut |_| Control::Continue).unwrap())
-        .collect()
+    let trained =
+        configs.map(|c| train(&c, pictures.clone(), Instant::now(), &mut |_| Control::Continue).unwrap());
+    let tiled = configs_in_tiles();
+    let gallery = Gallery { count: pictures.len(), picture: &|at| Ok(pictures[at].clone()) };
+    let in_tiles = tiled
+        .iter()
+        .map(|c| train_tiled(c, &gallery, Instant::now(), None, &mut |_| Control::Continue).unwrap().detector);
+    trained.chain(in_tiles).collect()
 }
 
 /// Waves that differ from picture to picture.
@@ -78,6 +90,7 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
     }
     files.push(palette_png());
     files.push(grey_float_tiff());
+    files.push(packed_tiff());
     files
 }
 
@@ -97,6 +110,24 @@ fn grey_float_tiff() -> Vec<u8> {
     let mut encoder = tiff::encoder::TiffEncoder::new(&mut bytes).unwrap();
     encoder.write_image::<tiff::encoder::colortype::Gray32Float>(6, 5, &[0.5; 30]).unwrap();
     bytes.into_inner()
+}
+
+/// Grey, 4 × 2 pixels of 12 bits, without gaps (TIFF 6.0).
+fn packed_tiff() -> Vec<u8> {
+    let data = [0x12u8, 0x3A, 0xBC, 0x00, 0x1F, 0xFF].repeat(2);
+    let entries: [(u16, usize); 9] =
+        [(256, 4), (257, 2), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 2), (279, data.len())];
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend((8 + data.len() as u32).to_le_bytes());
+    bytes.extend(&data);
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, value) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend([4, 0, 1, 0, 0, 0]);
+        bytes.extend((value as u32).to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
 }
 
 /// A PNG that announces a size and holds less than a kilobyte.

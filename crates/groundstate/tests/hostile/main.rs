@@ -8,6 +8,7 @@ mod config;
 mod corpus;
 mod fuzz;
 mod images;
+mod large;
 mod model;
 mod mutate;
 mod parts;

@@ -196,7 +196,7 @@ fn shifted(picture: &Image, shift: usize, number: usize) -> Vec<f32> {
 }
 
 /// Replaces a packed covariance by packed rows of L⁻¹, where the shrunk covariance is Σ = L Lᵀ.
-fn invert_factor(covariance: &mut [f32], pooled: &[f64], config: &GaussianConfig) {
+pub(in crate::model) fn invert_factor(covariance: &mut [f32], pooled: &[f64], config: &GaussianConfig) {
     let k = config.dimensions;
     let at = |i: usize, j: usize| if i >= j { i * (i + 1) / 2 + j } else { j * (j + 1) / 2 + i };
     let shrunk = DMatrix::<f64>::from_fn(k, k, |i, j| {

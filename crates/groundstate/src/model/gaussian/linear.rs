@@ -3,13 +3,13 @@
 use nalgebra::{DMatrix, DMatrixView};
 
 /// Values of a matrix product, column-major.
-pub(super) fn product(a: &DMatrixView<f32>, b: &DMatrixView<f32>) -> Vec<f32> {
+pub(in crate::model) fn product(a: &DMatrixView<f32>, b: &DMatrixView<f32>) -> Vec<f32> {
     let product: DMatrix<f32> = a * b;
     product.data.into()
 }
 
 /// Dot product in eight independent sums, so that it vectorises; the order is fixed.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(in crate::model) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; 8];
     let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
     let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(a, b)| a * b).sum();
@@ -22,7 +22,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Adds `factor` · `from`.
-pub(super) fn add_scaled(to: &mut [f32], from: &[f32], factor: f32) {
+pub(in crate::model) fn add_scaled(to: &mut [f32], from: &[f32], factor: f32) {
     for (to, &value) in to.iter_mut().zip(from) {
         *to += value * factor;
     }

@@ -18,6 +18,9 @@ mod tests;
 mod variation;
 
 pub use bank::FeatureBank;
+pub(super) use bank::invert_factor;
+pub(super) use linear::{add_scaled, dot, product};
+pub(super) use projection::{Projection, project};
 
 use nalgebra::DMatrixView;
 use rayon::prelude::*;
@@ -26,8 +29,6 @@ use serde::{Deserialize, Serialize};
 use super::features::{CELL, Pyramid};
 use super::{Batch, Energy, Evaluated};
 use crate::image::Map;
-use linear::{add_scaled, dot, product};
-use projection::project;
 
 /// Settings of the closed-form energy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,17 +9,17 @@ const PRINCIPAL_CELLS: usize = 30_000;
 
 /// Features φ of length d become W (φ − c) of length k.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Projection {
+pub(in crate::model) struct Projection {
     /// c: d values.
-    pub(super) centre: Vec<f32>,
+    pub(in crate::model) centre: Vec<f32>,
     /// W: k × d.
-    pub(super) matrix: Vec<f32>,
+    pub(in crate::model) matrix: Vec<f32>,
 }
 
 impl Projection {
     /// The k principal axes of features (pictures of cells × d), divided by their spread, with 5 % of
     /// the largest spread added so that noise directions are not blown up.
-    pub(super) fn principal(sample: &[Vec<f32>], d: usize, k: usize) -> Self {
+    pub(in crate::model) fn principal(sample: &[Vec<f32>], d: usize, k: usize) -> Self {
         let total = sample.iter().map(|features| features.len() / d).sum::<usize>();
         let every = total.div_ceil(PRINCIPAL_CELLS);
         let rows: Vec<&[f32]> =
@@ -51,7 +51,7 @@ impl Projection {
 }
 
 /// Every feature vector (cells × d) centred and multiplied by a k × d matrix.
-pub(super) fn project(raw: &[f32], centre: &[f32], matrix: &[f32]) -> Vec<f32> {
+pub(in crate::model) fn project(raw: &[f32], centre: &[f32], matrix: &[f32]) -> Vec<f32> {
     let d = centre.len();
     let k = matrix.len() / d;
     // Row-major arrays are the transposes of nalgebra's column-major ones: Φ Wᵀ is (W Φᵀ)ᵀ.

@@ -1,0 +1,281 @@
+//! The reference energy in closed form for pictures of any size, evaluated tile by tile.
+//!
+//! e(u, v) = ½ (φ − μ)ᵀ Σ⁻¹ (φ − μ) on the features of [`super::Gaussian`], but a large picture has too
+//! many cells for a mean and a covariance at each: cells share those of a *position*, one of at most
+//! 64 × 64 blocks in shares of the picture's width and height. The covariance of a position, of many
+//! cells of few pictures, is shrunk towards that of all positions.
+
+use nalgebra::DMatrixView;
+use rayon::prelude::*;
+
+use super::features::{CELL, Pyramid};
+use super::gaussian::{Projection, add_scaled, dot, invert_factor, product, project};
+use super::{Batch, Cut, Energy, Evaluated, GaussianConfig, GaussianError};
+use crate::image::{Grid, Map};
+
+/// Most positions that a mean and a covariance are kept for: 64 × 64.
+pub(crate) const MAX_POSITIONS: usize = 4096;
+
+/// Pixels around a tile that its energies and their gradients at the pixels depend on: contrast looks 8
+/// blocks of 4 px around a cell, whose neighbours count, too; a gradient looks twice as far.
+pub(crate) const MARGIN_PX: usize = 96;
+
+/// Where a window lies in its picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// First column and row.
+    pub(crate) left: usize,
+    pub(crate) top: usize,
+    /// Size of the whole picture.
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+/// The fitted energy.
+///
+/// # Shapes
+/// With p positions, d features a cell and k kept dimensions: `centre` d, `whitening` k × d, `mean`
+/// p × k, `factor` p × k(k+1)/2 (rows of the lower-triangular L⁻¹, Σ = L Lᵀ).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TiledGaussian {
+    /// Positions that share a mean and a covariance.
+    pub(crate) positions: Grid,
+    /// Channels of the pictures.
+    pub(crate) channels: usize,
+    /// Kept dimensions k.
+    pub(crate) dimensions: usize,
+    pub(crate) centre: Vec<f32>,
+    pub(crate) whitening: Vec<f32>,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) factor: Vec<f32>,
+}
+
+/// Moments of whitened features by position, in folds, from which the energy is fitted.
+pub(crate) struct TiledBank {
+    positions: Grid,
+    channels: usize,
+    config: GaussianConfig,
+    centre: Vec<f32>,
+    whitening: Vec<f32>,
+    folds: Vec<Moments>,
+}
+
+#[derive(Clone)]
+struct Moments {
+    /// Feature vectors at every position.
+    count: Vec<f32>,
+    /// Positions × k.
+    sum: Vec<f32>,
+    /// Positions × k(k+1)/2: packed rows of the lower triangle of Σ φ φᵀ.
+    products: Vec<f32>,
+}
+
+impl Place {
+    /// The cells of a window of `columns` × `rows` cells that begin inside the picture, each with its
+    /// number in the window and its position.
+    fn cells(&self, columns: usize, rows: usize, positions: Grid) -> impl Iterator<Item = (usize, usize)> {
+        let Self { left, top, width, height } = *self;
+        let cells = Grid { columns: width.div_ceil(CELL), rows: height.div_ceil(CELL) };
+        (0..columns * rows).filter_map(move |at| {
+            let (x, y) = (left / CELL + at % columns, top / CELL + at / columns);
+            (x < cells.columns && y < cells.rows).then(|| (at, positions.of_cell(x, y, cells)))
+        })
+    }
+}
+
+impl TiledBank {
+    /// Learns the whitening from sampled feature vectors (each a multiple of d long).
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub(crate) fn new(
+        sample: &[Vec<f32>],
+        positions: Grid,
+        channels: usize,
+        folds: usize,
+        config: &GaussianConfig,
+    ) -> Result<Self, GaussianError> {
+        config.check()?;
+        let d = Pyramid::new(channels).dimensions();
+        let k = config.dimensions.min(d);
+        let Projection { centre, matrix: whitening } = Projection::principal(sample, d, k);
+        let config = GaussianConfig { dimensions: k, ..config.clone() };
+        let folds = vec![Moments::empty(positions.len(), k); folds];
+        Ok(Self { positions, channels, config, centre, whitening, folds })
+    }
+
+    /// Features of a window.
+    pub(crate) fn features(batch: &Batch) -> Vec<f32> {
+        Pyramid::new(batch.channels).forward(&batch.values, batch.width, batch.height)
+    }
+
+    /// Adds the cells that are kept of tiles of a picture of `fold`.
+    pub(crate) fn add(&mut self, fold: usize, tiles: &[Cut]) {
+        let k = self.config.dimensions;
+        let packed = k * (k + 1) / 2;
+        let whitened = |cut: &Cut| project(&Self::features(&cut.batch), &self.centre, &self.whitening);
+        let features: Vec<Vec<f32>> = tiles.par_iter().map(whitened).collect();
+        // Which cells belong to which position, so that positions can be summed side by side.
+        let mut members: Vec<Vec<&[f32]>> = vec![Vec::new(); self.positions.len()];
+        for (Cut { tile, place, batch }, features) in tiles.iter().zip(&features) {
+            let columns = batch.width / CELL;
+            for (at, position) in place.cells(columns, batch.height / CELL, self.positions) {
+                let (x, y) = (place.left + at % columns * CELL, place.top + at / columns * CELL);
+                if (tile.first.0..tile.end.0).contains(&x) && (tile.first.1..tile.end.1).contains(&y) {
+                    members[position].push(&features[at * k..][..k]);
+                }
+            }
+        }
+        let Moments { count, sum, products } = &mut self.folds[fold];
+        let sums = sum.par_chunks_exact_mut(k).zip(products.par_chunks_exact_mut(packed));
+        count.par_iter_mut().zip(sums).zip(&members).for_each(|((count, (sum, products)), members)| {
+            *count += members.len() as f32;
+            for features in members {
+                add_scaled(sum, features, 1.0);
+                for (i, &value) in features.iter().enumerate() {
+                    add_scaled(&mut products[i * (i + 1) / 2..][..=i], &features[..=i], value);
+                }
+            }
+        });
+    }
+
+    /// Fits the energy to all pictures, or to all but those of one fold.
+    pub(crate) fn fit(&self, without_fold: Option<usize>) -> TiledGaussian {
+        let k = self.config.dimensions;
+        let mut all = Moments::empty(self.positions.len(), k);
+        for (_, fold) in self.folds.iter().enumerate().filter(|(i, _)| Some(*i) != without_fold) {
+            add_scaled(&mut all.count, &fold.count, 1.0);
+            add_scaled(&mut all.sum, &fold.sum, 1.0);
+            add_scaled(&mut all.products, &fold.products, 1.0);
+        }
+        let packed = k * (k + 1) / 2;
+        let Moments { count, sum: mut mean, products: mut covariance } = all;
+        mean.par_chunks_exact_mut(k).zip(covariance.par_chunks_exact_mut(packed)).zip(&count).for_each(
+            |((mean, covariance), &count)| {
+                let scale = 1.0 / count.max(1.0);
+                mean.iter_mut().for_each(|v| *v *= scale);
+                for i in 0..k {
+                    for (value, &m) in covariance[i * (i + 1) / 2..][..=i].iter_mut().zip(&*mean) {
+                        *value = *value * scale - mean[i] * m;
+                    }
+                }
+            },
+        );
+        let total: f64 = count.iter().map(|&c| f64::from(c)).sum::<f64>().max(1.0);
+        let mut pooled = vec![0f64; packed];
+        for (covariance, &count) in covariance.chunks_exact(packed).zip(&count) {
+            for (sum, &value) in pooled.iter_mut().zip(covariance) {
+                *sum += f64::from(value) * f64::from(count) / total;
+            }
+        }
+        covariance.par_chunks_exact_mut(packed).for_each(|c| invert_factor(c, &pooled, &self.config));
+        TiledGaussian {
+            positions: self.positions,
+            channels: self.channels,
+            dimensions: k,
+            centre: self.centre.clone(),
+            whitening: self.whitening.clone(),
+            mean,
+            factor: covariance,
+        }
+    }
+}
+
+impl Moments {
+    fn empty(positions: usize, k: usize) -> Self {
+        let (sum, products) = (vec![0.0; positions * k], vec![0.0; positions * k * (k + 1) / 2]);
+        Self { count: vec![0.0; positions], sum, products }
+    }
+}
+
+impl TiledGaussian {
+    /// Columns and rows of positions that share a mean and a covariance.
+    pub fn positions(&self) -> (usize, usize) {
+        (self.positions.columns, self.positions.rows)
+    }
+
+    /// Dimensions that are kept of the features.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Checks that the arrays fit together, as after loading.
+    ///
+    /// # Errors
+    /// Names the first array of a wrong length.
+    pub(crate) fn check(self) -> Result<Self, GaussianError> {
+        let (d, k, p) = (Pyramid::new(self.channels).dimensions(), self.dimensions, self.positions.len());
+        if k == 0 || k > d {
+            return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
+        }
+        for (name, found, expected) in [
+            ("centre", self.centre.len(), d),
+            ("whitening", self.whitening.len(), k * d),
+            ("mean", self.mean.len(), p * k),
+            ("factor", self.factor.len(), p * k * (k + 1) / 2),
+        ] {
+            if found != expected {
+                return Err(GaussianError::Array { name, found, expected });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Local energies of the window at `place`, the only picture of `batch`, and their gradient at its
+    /// pixels if `gradient` is set. Cells outside the picture have no energy.
+    pub(crate) fn window(&self, batch: &Batch, place: &Place, gradient: bool) -> (Map, Option<Vec<f32>>) {
+        let (columns, rows) = (batch.width / CELL, batch.height / CELL);
+        let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        let mut deviation = project(&TiledBank::features(batch), &self.centre, &self.whitening);
+        let mut local = Map::filled(columns, rows, 0.0);
+        let mut slopes = vec![0f32; if gradient { deviation.len() } else { 0 }];
+        for (at, position) in place.cells(columns, rows, self.positions) {
+            let d = &mut deviation[at * k..][..k];
+            let factor = &self.factor[position * packed..][..packed];
+            d.iter_mut().zip(&self.mean[position * k..]).for_each(|(d, &m)| *d -= m);
+            // Downwards, so that the entries a row reads have not been replaced yet.
+            for row in (0..k).rev() {
+                d[row] = dot(&factor[row * (row + 1) / 2..][..=row], &d[..=row]);
+            }
+            local.values[at] = 0.5 * dot(d, d);
+            if gradient {
+                let slope = &mut slopes[at * k..][..k];
+                for row in 0..k {
+                    add_scaled(&mut slope[..=row], &factor[row * (row + 1) / 2..][..=row], d[row]);
+                }
+            }
+        }
+        let gradient = gradient.then(|| {
+            let whitening = DMatrixView::from_slice(&self.whitening, self.centre.len(), k);
+            let weights = product(&whitening, &DMatrixView::from_slice(&slopes, k, columns * rows));
+            Pyramid::new(self.channels).backward(&batch.values, batch.width, batch.height, &weights)
+        });
+        (local, gradient)
+    }
+
+    /// Every picture of a batch in one piece.
+    fn whole(&self, batch: &Batch, gradient: bool) -> Vec<(Map, Option<Vec<f32>>)> {
+        let place = Place { left: 0, top: 0, width: batch.width, height: batch.height };
+        let picture = |values: &[f32]| Batch { count: 1, values: values.to_vec(), ..*batch };
+        let pictures = batch.values.par_chunks_exact(batch.picture_len());
+        pictures.map(|values| self.window(&picture(values), &place, gradient)).collect()
+    }
+}
+
+impl Energy for TiledGaussian {
+    fn stride(&self) -> usize {
+        CELL
+    }
+
+    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
+        self.whole(batch, false).into_iter().map(|(local, _)| local).collect()
+    }
+
+    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
+        let with_gradient = |(local, gradient): (Map, Option<Vec<f32>>)| Evaluated {
+            local,
+            gradient: gradient.expect("it was asked for"),
+        };
+        self.whole(batch, true).into_iter().map(with_gradient).collect()
+    }
+}
