@@ -150,7 +150,7 @@ impl Setting<'_> {
             held_out,
             stabiliser: Stabiliser::SquareRoot,
             default_score: "energy_z_max",
-            default_map: MapKind::EnergyZ,
+            default_map: MapKind::Energy,
             pictures: count,
             steps: 0,
             planned_steps: None,
