@@ -42,7 +42,7 @@ fn config(method: MethodName, fit: Fit) -> TrainConfig {
         fit,
         colour: Colour::Grey,
         budget_seconds: 1e6,
-        optimiser: OptimiserConfig { steps: Some(3), batch: 2, ..Default::default() },
+        optimiser: OptimiserConfig { steps: Some(3), batch: Some(2), ..Default::default() },
         ..Default::default()
     }
 }

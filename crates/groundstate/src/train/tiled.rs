@@ -13,9 +13,12 @@ use rayon::prelude::*;
 use super::checkpoint::{Checkpoints, Keeper};
 use super::learn::split;
 use super::learned::LearnedMethod;
-use super::{Control, Lesson, Observer, Progress, SET_APART, Stage, TrainConfig, TrainError, Trained};
+use super::{
+    Completed, Control, EXHIBITED, Exhibit, Lesson, Observer, Progress, SET_APART, Stage, TrainConfig,
+    TrainError, Trained,
+};
 use super::{assemble, calibrate_on};
-use crate::detector::{Detail, Detector};
+use crate::detector::Detail;
 use crate::image::{Grid, Image, ImageError, Light, Map, Nuisance, Pose, Preprocessing};
 use crate::model::{
     Batch, CELL, Cut, EnergyModel, MARGIN_PX, MAX_POSITIONS, STEP_PX, Tile, TiledBank, Tiling,
@@ -165,12 +168,15 @@ impl Setting<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let count = self.members.len();
         let members = (0..count).step_by(count.div_ceil(EXHIBITED));
-        members.map(|member| Ok(self.tile(&self.read(member)?, self.preprocessing.size, &mut rng))).collect()
+        let tile = |member| {
+            let picture = self.read(member)?;
+            Ok(self.tile(&picture, self.light.gain(&picture), self.preprocessing.size, &mut rng))
+        };
+        members.map(tile).collect()
     }
 
-    /// A random square of a picture under one light.
-    fn tile(&self, picture: &Image, edge: usize, rng: &mut ChaCha8Rng) -> Image {
-        let gain = self.light.gain(picture);
+    /// A random square of a picture that is lit `gain` times as the others.
+    fn tile(&self, picture: &Image, gain: f32, edge: usize, rng: &mut ChaCha8Rng) -> Image {
         let mut tile = random_tile(picture, edge, &self.preprocessing, rng);
         tile.pixels.iter_mut().for_each(|v| *v /= gain);
         tile
@@ -244,7 +250,8 @@ impl Setting<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         for &member in members {
             let picture = self.read(member)?;
-            pool.extend((0..each).map(|_| self.tile(&picture, edge, &mut rng)));
+            let gain = self.light.gain(&picture);
+            pool.extend((0..each).map(|_| self.tile(&picture, gain, edge, &mut rng)));
         }
         Ok(pool)
     }

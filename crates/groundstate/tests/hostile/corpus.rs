@@ -47,9 +47,9 @@ pub(crate) fn detectors() -> Vec<Detector> {
         configs.map(|c| train(&c, pictures.clone(), Instant::now(), &mut |_| Control::Continue).unwrap());
     let tiled = configs_in_tiles();
     let gallery = Gallery { count: pictures.len(), picture: &|at| Ok(pictures[at].clone()) };
-    let in_tiles = tiled
-        .iter()
-        .map(|c| train_tiled(c, &gallery, Instant::now(), None, &mut |_| Control::Continue).unwrap().detector);
+    let in_tiles = tiled.iter().map(|c| {
+        train_tiled(c, &gallery, Instant::now(), None, &mut |_| Control::Continue).unwrap().detector
+    });
     trained.chain(in_tiles).collect()
 }
 
