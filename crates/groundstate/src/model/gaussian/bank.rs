@@ -16,8 +16,6 @@ const PROJECTION_PICTURES: usize = 64;
 const VARIATION_PICTURES: usize = 384;
 /// Pictures for each direction in which whole pictures are taken to vary.
 const PICTURES_PER_FACTOR: usize = 8;
-/// Pictures whose raw features are in memory at once.
-const GROUP: usize = 16;
 
 /// Projected features of normal pictures, in folds, to which the energy is fitted, or to all but one
 /// fold of which.
@@ -63,15 +61,13 @@ impl FeatureBank {
             let values = projection.apply(&raw(pixels));
             values.into_iter().map(f16::from_f32).collect()
         };
-        let in_groups = |numbers: &[usize], of: &(dyn Fn(usize) -> Vec<f16> + Sync)| -> Vec<Vec<f16>> {
-            let groups = numbers.chunks(GROUP);
-            groups.flat_map(|group| group.par_iter().map(|&i| of(i)).collect::<Vec<_>>()).collect()
-        };
-        let every: Vec<usize> = (0..pictures.len()).collect();
-        let normal = in_groups(&every, &|i| features(&pictures[i].pixels));
+        let normal: Vec<Vec<f16>> = pictures.par_iter().map(|picture| features(&picture.pixels)).collect();
         let shifted = match config.shift_px {
             0 => Vec::new(),
-            shift => in_groups(&every, &|i| features(&shifted(pictures[i], shift, i))),
+            shift => {
+                let numbered = pictures.par_iter().enumerate();
+                numbered.map(|(i, picture)| features(&shifted(picture, shift, i))).collect()
+            }
         };
         let sample = match config.factors {
             0 => Vec::new(),

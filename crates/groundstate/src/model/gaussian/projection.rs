@@ -6,6 +6,8 @@ use super::linear::{dot, product};
 
 /// Cells that the principal axes are estimated from.
 const PRINCIPAL_CELLS: usize = 30_000;
+/// Added to every spread: features are of order one, and pictures may all be the same.
+const LEAST_SPREAD: f64 = 1e-3;
 
 /// Features φ of length d become W (φ − c) of length k.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +37,7 @@ impl Projection {
             SymmetricEigen::new((&deviations * deviations.transpose()).cast::<f64>() / rows.len() as f64);
         let order = descending(&eigen.eigenvalues);
         let spread = |axis: usize| eigen.eigenvalues[axis].max(0.0).sqrt();
-        let floor = 0.05 * spread(order[0]) + f64::MIN_POSITIVE.sqrt();
+        let floor = 0.05 * spread(order[0]) + LEAST_SPREAD;
         let axis = |&axis: &usize| {
             let scale = 1.0 / (spread(axis) + floor);
             eigen.eigenvectors.column(axis).iter().map(|v| (v * scale) as f32).collect::<Vec<f32>>()

@@ -128,3 +128,22 @@ fn what_varies_in_whole_pictures_does_not_hide_a_small_defect() {
     let (without, with) = (contrast(0), contrast(3));
     assert!(with > 1.3 * without, "{with} {without}");
 }
+
+#[test]
+fn pictures_without_any_structure_can_be_normal() {
+    let flat = |value: f32| Image { width: 32, height: 32, channels: 1, pixels: vec![value; 32 * 32] };
+    let mut all = vec![flat(0.4); 100];
+    let odd = &pictures(1, 32)[0];
+    // The last is not among the pictures that the principal axes come from.
+    for last in [flat(0.4), odd.clone()] {
+        *all.last_mut().unwrap() = last;
+        let gaussian = fitted(&all, &config());
+        let highest = |picture: &Image| {
+            let local = gaussian.local_energies(&Batch::of([picture])).remove(0);
+            assert!(local.values.iter().all(|e| e.is_finite()), "{:?}", local.values);
+            local.values.iter().copied().fold(0.0, f32::max)
+        };
+        let (odd, normal) = (highest(odd), highest(&flat(0.4)));
+        assert!(odd > 5.0 * normal, "{odd} {normal}");
+    }
+}
