@@ -9,7 +9,10 @@ use nalgebra::DMatrixView;
 use rayon::prelude::*;
 
 use super::features::{CELL, Pyramid};
-use super::gaussian::{Projection, add_scaled, dot, invert_factor, product, project};
+use super::gaussian::{
+    Projection, add_scaled, add_transposed_lower, check_lengths, dot, invert_factor, multiply_lower, product,
+    project,
+};
 use super::{Batch, Cut, Energy, Evaluated, GaussianConfig, GaussianError};
 use crate::image::{Grid, Map};
 
@@ -204,20 +207,8 @@ impl TiledGaussian {
     /// # Errors
     /// Names the first array of a wrong length.
     pub(crate) fn check(self) -> Result<Self, GaussianError> {
-        let (d, k, p) = (Pyramid::new(self.channels).dimensions(), self.dimensions, self.positions.len());
-        if k == 0 || k > d {
-            return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
-        }
-        for (name, found, expected) in [
-            ("centre", self.centre.len(), d),
-            ("whitening", self.whitening.len(), k * d),
-            ("mean", self.mean.len(), p * k),
-            ("factor", self.factor.len(), p * k * (k + 1) / 2),
-        ] {
-            if found != expected {
-                return Err(GaussianError::Array { name, found, expected });
-            }
-        }
+        let lengths = [&self.centre, &self.whitening, &self.mean, &self.factor].map(Vec::len);
+        check_lengths(self.channels, self.dimensions, self.positions.len(), lengths)?;
         Ok(self)
     }
 
@@ -233,16 +224,10 @@ impl TiledGaussian {
             let d = &mut deviation[at * k..][..k];
             let factor = &self.factor[position * packed..][..packed];
             d.iter_mut().zip(&self.mean[position * k..]).for_each(|(d, &m)| *d -= m);
-            // Downwards, so that the entries a row reads have not been replaced yet.
-            for row in (0..k).rev() {
-                d[row] = dot(&factor[row * (row + 1) / 2..][..=row], &d[..=row]);
-            }
+            multiply_lower(factor, d);
             local.values[at] = 0.5 * dot(d, d);
             if gradient {
-                let slope = &mut slopes[at * k..][..k];
-                for row in 0..k {
-                    add_scaled(&mut slope[..=row], &factor[row * (row + 1) / 2..][..=row], d[row]);
-                }
+                add_transposed_lower(factor, d, &mut slopes[at * k..][..k]);
             }
         }
         let gradient = gradient.then(|| {

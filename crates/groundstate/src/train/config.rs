@@ -9,7 +9,7 @@ use super::cd::{Cd, CdConfig};
 use super::contrast::{Contrast, ContrastConfig};
 use super::dsm::{Dsm, DsmConfig};
 use super::gaussian::ClosedForm;
-use super::learned::{LearnedMethod, Learning, Reading};
+use super::learned::{LearnedMethod, Learning, Readout};
 use super::optimiser::OptimiserConfig;
 use super::{Method, TrainError};
 use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi};
@@ -233,11 +233,11 @@ impl TrainConfig {
                 betas: (0.9, 0.99),
                 // A logit means the same everywhere, and dividing by its spread would undo that; a closed
                 // form below it does not.
-                reading: Reading {
+                reading: Readout {
                     score: if self.on_reference { "energy_z_top" } else { "energy_top" },
                     map: MapKind::Energy,
                 },
-                reading_registered: Reading { score: "energy_top", map: MapKind::Energy },
+                reading_registered: Readout { score: "energy_top", map: MapKind::Energy },
             },
             MethodName::Dsm => Learning {
                 objective: |config| Ok(Box::new(Dsm::new(&config.dsm)?)),
@@ -247,8 +247,8 @@ impl TrainConfig {
                 batch: 2,
                 learning_rate: 1e-3,
                 betas: (0.9, 0.99),
-                reading: Reading { score: "gradient_z_max", map: MapKind::GradientZ },
-                reading_registered: Reading { score: "gradient_max", map: MapKind::Gradient },
+                reading: Readout { score: "gradient_z_max", map: MapKind::GradientZ },
+                reading_registered: Readout { score: "gradient_max", map: MapKind::Gradient },
             },
             MethodName::Cd => Learning {
                 objective: |config| Ok(Box::new(Cd::new(&config.cd)?)),
@@ -257,8 +257,8 @@ impl TrainConfig {
                 learning_rate: 5e-4,
                 betas: (0.0, 0.999),
                 // At 64 px a position is so much of the part that registration leaves it what it was.
-                reading: Reading { score: "gradient_z_top", map: MapKind::GradientZ },
-                reading_registered: Reading { score: "gradient_z_top", map: MapKind::GradientZ },
+                reading: Readout { score: "gradient_z_top", map: MapKind::GradientZ },
+                reading_registered: Readout { score: "gradient_z_top", map: MapKind::GradientZ },
             },
         })
     }

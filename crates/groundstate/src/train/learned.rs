@@ -20,14 +20,14 @@ pub(super) struct Learning {
     pub(super) batch: usize,
     pub(super) learning_rate: f64,
     pub(super) betas: (f64, f64),
-    pub(super) reading: Reading,
+    pub(super) reading: Readout,
     /// How it is read where parts are registered. A position is then no longer one place of the scene,
     /// and what normal pictures look like there says little about the next one.
-    pub(super) reading_registered: Reading,
+    pub(super) reading_registered: Readout,
 }
 
 /// How a trained energy is read unless told otherwise.
-pub(super) struct Reading {
+pub(super) struct Readout {
     /// Image score for verdicts.
     pub(super) score: &'static str,
     /// The map that localizes.

@@ -27,3 +27,18 @@ pub(in crate::model) fn add_scaled(to: &mut [f32], from: &[f32], factor: f32) {
         *to += value * factor;
     }
 }
+
+/// Replaces x by L x, where L is lower-triangular in packed rows.
+pub(in crate::model) fn multiply_lower(packed: &[f32], x: &mut [f32]) {
+    // Downwards, so that the entries a row reads have not been replaced yet.
+    for row in (0..x.len()).rev() {
+        x[row] = dot(&packed[row * (row + 1) / 2..][..=row], &x[..=row]);
+    }
+}
+
+/// Adds Lᵀ y to x, where L is lower-triangular in packed rows.
+pub(in crate::model) fn add_transposed_lower(packed: &[f32], y: &[f32], x: &mut [f32]) {
+    for (row, &value) in y.iter().enumerate() {
+        add_scaled(&mut x[..=row], &packed[row * (row + 1) / 2..][..=row], value);
+    }
+}

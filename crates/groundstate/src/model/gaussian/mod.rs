@@ -19,7 +19,7 @@ mod variation;
 
 pub use bank::FeatureBank;
 pub(super) use bank::invert_factor;
-pub(super) use linear::{add_scaled, dot, product};
+pub(super) use linear::{add_scaled, add_transposed_lower, dot, multiply_lower, product};
 pub(super) use projection::{Projection, project};
 
 use nalgebra::DMatrixView;
@@ -137,20 +137,9 @@ impl Gaussian {
     /// # Errors
     /// Names the first array of a wrong length.
     pub fn check(self) -> Result<Self, GaussianError> {
-        let (d, k, g) = (Pyramid::new(self.channels).dimensions(), self.dimensions, self.columns * self.rows);
-        if k == 0 || k > d {
-            return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
-        }
-        for (name, found, expected) in [
-            ("centre", self.centre.len(), d),
-            ("whitening", self.whitening.len(), k * d),
-            ("mean", self.mean.len(), g * k),
-            ("factor", self.factor.len(), g * k * (k + 1) / 2),
-        ] {
-            if found != expected {
-                return Err(GaussianError::Array { name, found, expected });
-            }
-        }
+        let (k, g) = (self.dimensions, self.columns * self.rows);
+        let lengths = [&self.centre, &self.whitening, &self.mean, &self.factor].map(Vec::len);
+        check_lengths(self.channels, k, g, lengths)?;
         if !self.variation.len().is_multiple_of(g * k) {
             return Err(GaussianError::Array {
                 name: "variation",
@@ -175,10 +164,7 @@ impl Gaussian {
         features.iter_mut().zip(&self.mean).for_each(|(d, m)| *d -= m);
         variation::remove(&mut features, &self.variation);
         for (d, factor) in features.chunks_exact_mut(k).zip(self.factor.chunks_exact(packed)) {
-            // Downwards, so that the entries a row reads have not been replaced yet.
-            for row in (0..k).rev() {
-                d[row] = dot(&factor[row * (row + 1) / 2..][..=row], &d[..=row]);
-            }
+            multiply_lower(factor, d);
         }
         features
     }
@@ -203,15 +189,37 @@ impl Gaussian {
         for ((y, factor), slope) in
             whitened.chunks_exact(k).zip(self.factor.chunks_exact(packed)).zip(slopes.chunks_exact_mut(k))
         {
-            for row in 0..k {
-                add_scaled(&mut slope[..=row], &factor[row * (row + 1) / 2..][..=row], y[row]);
-            }
+            add_transposed_lower(factor, y, slope);
         }
         variation::remove(&mut slopes, &self.variation);
         let whitening = DMatrixView::from_slice(&self.whitening, d, k);
         let weights = product(&whitening, &DMatrixView::from_slice(&slopes, k, slopes.len() / k));
         pyramid.backward(picture, self.columns * CELL, self.rows * CELL, &weights)
     }
+}
+
+/// Checks the lengths of `centre`, `whitening`, `mean` and `factor` of k dimensions at some positions.
+pub(super) fn check_lengths(
+    channels: usize,
+    k: usize,
+    positions: usize,
+    [centre, whitening, mean, factor]: [usize; 4],
+) -> Result<(), GaussianError> {
+    let d = Pyramid::new(channels).dimensions();
+    if k == 0 || k > d {
+        return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
+    }
+    for (name, found, expected) in [
+        ("centre", centre, d),
+        ("whitening", whitening, k * d),
+        ("mean", mean, positions * k),
+        ("factor", factor, positions * k * (k + 1) / 2),
+    ] {
+        if found != expected {
+            return Err(GaussianError::Array { name, found, expected });
+        }
+    }
+    Ok(())
 }
 
 impl Energy for Gaussian {
