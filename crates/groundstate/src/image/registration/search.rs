@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use rustfft::algorithm::Radix4;
 use rustfft::num_complex::Complex32;
-use rustfft::{Fft, FftPlanner};
+use rustfft::{Fft, FftDirection};
 
 use super::Pose;
 use super::proxy::Proxy;
@@ -14,7 +15,7 @@ use crate::image::Map;
 
 /// Directions that are tried; an even number.
 const ANGLES: usize = 48;
-/// The picture and as much empty space again, so that shifts do not wrap around.
+/// The picture and as much empty space again, so that shifts do not wrap around; a power of two.
 const EDGE: usize = 2 * Proxy::COARSE;
 /// Candidates for refinement.
 const CANDIDATES: usize = 3;
@@ -25,8 +26,8 @@ pub(super) struct Searcher {
     /// Conjugate spectra of the turned templates, two a spectrum: T₁ + i T₂, so that one inverse
     /// transform gives both correlations as its real and imaginary part.
     spectra: Vec<Vec<Complex32>>,
-    forward: Arc<dyn Fft<f32>>,
-    inverse: Arc<dyn Fft<f32>>,
+    forward: Arc<Radix4<f32>>,
+    inverse: Arc<Radix4<f32>>,
 }
 
 impl fmt::Debug for Searcher {
@@ -37,13 +38,14 @@ impl fmt::Debug for Searcher {
 
 impl Searcher {
     pub(super) fn new(template: &Map) -> Self {
-        let mut planner = FftPlanner::new();
-        let (forward, inverse) = (planner.plan_fft_forward(EDGE), planner.plan_fft_inverse(EDGE));
+        // The planner would compile every algorithm of the library into this crate.
+        let plan = |direction| Arc::new(Radix4::new(EDGE, direction));
+        let (forward, inverse) = (plan(FftDirection::Forward), plan(FftDirection::Inverse));
         let spectrum = |number: usize| {
             // Aligning by −angle turns the template by +angle.
             let turned = Pose { angle: -angle(number), ..Pose::IDENTITY }.align_map(template);
             let mut spectrum = padded(&turned);
-            transform(&mut spectrum, forward.as_ref());
+            transform(&mut spectrum, &forward);
             spectrum.iter_mut().for_each(|v| *v = v.conj());
             spectrum
         };
@@ -60,14 +62,14 @@ impl Searcher {
     /// count as one.
     pub(super) fn best(&self, picture: &Map) -> Vec<Pose> {
         let mut spectrum = padded(picture);
-        transform(&mut spectrum, self.forward.as_ref());
+        transform(&mut spectrum, &self.forward);
         let peaks: Vec<(f32, Pose)> = (0..ANGLES)
             .into_par_iter()
             .step_by(2)
             .flat_map_iter(|number| {
                 let pairs = spectrum.iter().zip(&self.spectra[number / 2]);
                 let mut correlation: Vec<Complex32> = pairs.map(|(a, b)| a * b).collect();
-                transform(&mut correlation, self.inverse.as_ref());
+                transform(&mut correlation, &self.inverse);
                 [peak(&correlation, number, |v| v.re), peak(&correlation, number + 1, |v| v.im)]
             })
             .collect();
@@ -108,7 +110,7 @@ fn padded(map: &Map) -> Vec<Complex32> {
 }
 
 /// Two-dimensional transform, without scaling.
-fn transform(plane: &mut [Complex32], fft: &dyn Fft<f32>) {
+fn transform(plane: &mut [Complex32], fft: &Radix4<f32>) {
     for _ in 0..2 {
         fft.process(plane);
         transpose(plane);
