@@ -5,6 +5,7 @@ use std::time::Instant;
 use groundstate::artifact;
 use groundstate::detector::{Detail, Detector, prepare};
 use groundstate::image::{Colour, Fit, Image, Map};
+use groundstate::model::NetworkConfig;
 use groundstate::score::MapKind;
 use groundstate::train::{Control, Gallery, MethodName, OptimiserConfig, TrainConfig, train, train_tiled};
 use rand::{RngExt, SeedableRng};
@@ -42,6 +43,8 @@ fn config(method: MethodName, fit: Fit) -> TrainConfig {
         fit,
         colour: Colour::Grey,
         budget_seconds: 1e6,
+        // How far a network looks depends on its depth, what it costs on its width.
+        network: NetworkConfig { width: 8, ..Default::default() },
         optimiser: OptimiserConfig { steps: Some(3), batch: Some(2), ..Default::default() },
         ..Default::default()
     }
@@ -99,10 +102,12 @@ fn maps_and_scores_do_not_depend_on_the_tiling() {
 
 #[test]
 fn a_pit_of_6_px_is_found_in_tiles_and_lost_in_a_shrunk_picture() {
-    let size = (4000, 1000);
-    let places = [(777, 300), (3600, 940)];
+    // Shrinking takes a sixteenth of the width and a quarter of the height.
+    let size = (1500, 375);
+    let places = [(283, 113), (1350, 330)];
     let verdicts = |fit: Fit| {
-        let detector = trained(&config(MethodName::Gaussian, fit), 5, size);
+        let config = TrainConfig { size: Some(96), ..config(MethodName::Gaussian, fit) };
+        let detector = trained(&config, 5, size);
         places.map(|at| {
             let picture = with_pit(plate(size.0, size.1, 100), at, 6);
             let picture = detector.prepare(&picture);

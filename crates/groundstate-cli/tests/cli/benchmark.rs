@@ -29,7 +29,7 @@ fn a_category_that_fails_does_not_stop_the_others() {
         "--models",
         models,
         "--size",
-        "64",
+        "32",
         "-q",
     );
     assert_eq!(run.code, Some(1));

@@ -34,7 +34,7 @@ fn ctrl_c_during_training_keeps_a_model_that_works() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("m.gsm");
     let mut train = command();
-    train.arg("train").arg(FIXTURE.data()).args(["--size", "64", "--budget", "50s"]);
+    train.arg("train").arg(FIXTURE.data()).args(["--size", "32", "--budget", "50s"]);
     train.args(["--method", &learned_method(), "-o"]).arg(&model);
     let (mut child, mut lines) = start(&mut train);
     assert!(lines.any(|line| line.starts_with("learning")));
@@ -47,14 +47,14 @@ fn ctrl_c_during_training_keeps_a_model_that_works() {
 
 #[test]
 fn ctrl_c_at_any_time_leaves_a_whole_model_of_the_closed_form_or_nothing() {
-    const MOMENTS: u32 = 12;
+    const MOMENTS: u32 = 8;
     let mut nothing = 0;
     let mut usual = None;
     for moment in (0..=MOMENTS).rev() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("m.gsm");
         let mut train = command();
-        train.arg("train").arg(FIXTURE.data()).args(["--size", "128", "-o"]).arg(&model);
+        train.arg("train").arg(FIXTURE.data()).args(["--size", "64", "-o"]).arg(&model);
         let began = Instant::now();
         let (mut child, lines) = start(&mut train);
         // The first is left alone and tells how long it takes; the others are interrupted ever earlier.
@@ -86,7 +86,7 @@ fn a_second_ctrl_c_quits_at_once() {
     let root = folder.path().join("root");
     write_parts(&root.join("only"));
     let mut benchmark = command();
-    benchmark.arg("benchmark").arg(&root).args(["--size", "64", "--budget", "4s"]);
+    benchmark.arg("benchmark").arg(&root).args(["--size", "32", "--budget", "2s"]);
     benchmark.args(["--method", &learned_method()]);
     let (mut child, mut lines) = start(&mut benchmark);
     assert!(lines.any(|line| line.starts_with("learning")));

@@ -26,11 +26,11 @@ fn tensors(model: &Path) -> Vec<u8> {
 fn the_same_seed_gives_the_same_file_whatever_the_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
-    fs::write(&config, "size = 64\nseed = 7\n[optimiser]\nsteps = 3\nbatch = 4\n").unwrap();
+    fs::write(&config, "size = 32\nseed = 7\n[optimiser]\nsteps = 3\nbatch = 4\n").unwrap();
     for (method, on_reference) in
         MethodName::ALL.map(|m| (m, false)).into_iter().chain([(MethodName::Cd, true)])
     {
-        let files = [1, 2, 2].map(|threads: u32| {
+        let files = [1, 3].map(|threads: u32| {
             let model = folder.path().join("m.gsm");
             let mut train = Command::new(env!("CARGO_BIN_EXE_groundstate"));
             train.args(["train", "--threads", &threads.to_string(), "--method", &method.to_string()]);
@@ -41,8 +41,7 @@ fn the_same_seed_gives_the_same_file_whatever_the_number_of_threads() {
             assert!(run.text().starts_with(&format!("{}: {method}, trained on", model.display())));
             fs::read(model).unwrap()
         });
-        assert!(files[1] == files[2], "two files of method {method} differ");
-        assert!(files[0] == files[1], "one thread and two give different files with method {method}");
+        assert!(files[0] == files[1], "one thread and three give different files with method {method}");
     }
 }
 
@@ -61,14 +60,14 @@ fn a_time_budget_is_turned_into_steps_that_repeat_the_training() {
         serde_json::from_str::<Value>(&run.text()).unwrap()
     };
     fs::write(&config, "[network]\nwidth = 4\n").unwrap();
-    let budgeted = train(&model, "2s");
+    let budgeted = train(&model, "1s");
     let planned = description(&model)["record"]["config"]["optimiser"]["steps"].as_u64().unwrap();
-    assert!(planned < 12_000, "2 s leave no room for the method's own 12 000 steps");
+    assert!(planned < 12_000, "1 s leaves no room for the method's own 12 000 steps");
     let seconds = budgeted["train_seconds"].as_f64().unwrap();
     assert!(seconds > 0.0, "{budgeted}");
     // A machine that has become slower since the plan ends the training at its budget, and says so.
     let steps = budgeted["steps"].as_u64().unwrap();
-    assert!(steps == planned || budgeted["notes"][0].as_str().unwrap().starts_with("the budget of 2 s"));
+    assert!(steps == planned || budgeted["notes"][0].as_str().unwrap().starts_with("the budget of 1 s"));
     fs::write(&config, format!("[network]\nwidth = 4\n[optimiser]\nsteps = {planned}\n")).unwrap();
     let repeated = train(&again, "1h");
     assert_eq!(repeated["steps"], planned);

@@ -1,9 +1,11 @@
 //! Sound inputs that the hostile ones are made from, and images that are hostile by design.
 
 use std::io::Cursor;
+use std::sync::LazyLock;
 use std::time::Instant;
 
-use groundstate::detector::Detector;
+use groundstate::conditions::Conditions;
+use groundstate::detector::{Detector, prepare};
 use groundstate::image::{Fit, Image};
 use groundstate::model::{GaussianConfig, NetworkConfig};
 use groundstate::train::{Control, Gallery, MethodName, OptimiserConfig, TrainConfig, train, train_tiled};
@@ -37,20 +39,42 @@ fn configs_in_tiles() -> Vec<TrainConfig> {
     configs().into_iter().take(2).map(in_tiles).collect()
 }
 
-/// Small detectors: closed form, network, network with a noise level, the sum of two energies, and closed
-/// form and network in tiles.
-pub(crate) fn detectors() -> Vec<Detector> {
+/// The closed form and a network for parts that lie out of place or in any direction, the first with a
+/// region of interest.
+fn configs_of_poses() -> [(TrainConfig, f32); 2] {
+    let [near, free] = [&configs()[0], &configs()[1]].map(TrainConfig::clone);
+    let all_but_a_corner = vec![vec![[0.0, 0.2], [0.2, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]];
+    [(TrainConfig { roi: all_but_a_corner, ..near }, 0.1), (free, 3.0)]
+}
+
+/// Small detectors, trained once: closed form, network, network with a noise level, the sum of two
+/// energies, closed form and network for parts in changing poses, and closed form and network in tiles.
+pub(crate) fn detectors() -> &'static [Detector] {
+    static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(trained);
+    &DETECTORS
+}
+
+fn trained() -> Vec<Detector> {
+    let scaled = |config: &TrainConfig, pictures: &[Image]| {
+        train(config, pictures.to_vec(), Instant::now(), &mut |_| Control::Continue).unwrap()
+    };
     let pictures: Vec<Image> = (0..8).map(picture).collect();
     let tilted = TrainConfig { on_reference: true, ..configs()[1].clone() };
-    let configs = configs().into_iter().take(3).chain([tilted]);
-    let trained =
-        configs.map(|c| train(&c, pictures.clone(), Instant::now(), &mut |_| Control::Continue).unwrap());
-    let tiled = configs_in_tiles();
+    let plain = configs().into_iter().take(3).chain([tilted]);
+    let mut detectors: Vec<Detector> = plain.map(|config| scaled(&config, &pictures)).collect();
+    for (config, turn) in configs_of_poses() {
+        let roi = config.roi().unwrap();
+        let parts: Vec<Image> = (0..12).map(|number| part(number, turn)).collect();
+        let conditions = parts.iter().map(|part| Conditions::of(part, roi.as_ref())).collect();
+        let covered: Vec<Image> =
+            parts.iter().map(|part| prepare(part, roi.as_ref(), &config.preprocessing())).collect();
+        detectors.push(Detector { roi, conditions, ..scaled(&config, &covered) });
+    }
     let gallery = Gallery { count: pictures.len(), picture: &|at| Ok(pictures[at].clone()) };
-    let in_tiles = tiled.iter().map(|c| {
-        train_tiled(c, &gallery, Instant::now(), None, &mut |_| Control::Continue).unwrap().detector
-    });
-    trained.chain(in_tiles).collect()
+    detectors.extend(configs_in_tiles().iter().map(|config| {
+        train_tiled(config, &gallery, Instant::now(), None, &mut |_| Control::Continue).unwrap().detector
+    }));
+    detectors
 }
 
 /// Waves that differ from picture to picture.
@@ -60,6 +84,25 @@ pub(crate) fn picture(number: usize) -> Image {
         0.5 + 0.2 * ((x + number) as f32 / 3.0).sin() + 0.1 * ((y * (2 + number)) as f32 / 5.0).cos()
     });
     Image { width: EDGE, height: EDGE, channels: 3, pixels: pixels.collect() }
+}
+
+/// A dark wedge with a bright head on grey ground, out of place and turned by up to `turn` radians.
+fn part(number: usize, turn: f32) -> Image {
+    let swing = |step: f32| (step * (number as f32 + 1.0)).sin();
+    let (sin, cos) = (turn * swing(2.1)).sin_cos();
+    let (right, down) = (0.08 * swing(1.3), 0.08 * swing(3.7));
+    let value = |i: usize| {
+        let centred = |p: usize| (p as f32 + 0.5) / EDGE as f32 - 0.5;
+        let (x, y) = (centred(i % EDGE) - right, centred(i / EDGE) - down);
+        let (x, y) = (cos * x + sin * y, cos * y - sin * x);
+        match () {
+            () if (x - 0.25).hypot(y) < 0.12 => 0.9,
+            () if (-0.3..0.25).contains(&x) && y.abs() < 0.08 + 0.08 * (x + 0.3) => 0.1,
+            () => 0.5,
+        }
+    };
+    let pixels = (0..EDGE * EDGE).flat_map(|i| [value(i); 3]).collect();
+    Image { width: EDGE, height: EDGE, channels: 3, pixels }
 }
 
 /// Tiny pictures in every format and kind of sample that is read.
