@@ -1,6 +1,6 @@
 //! The two precisions that the plain executor and the weight standardisation run in.
 
-use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// f32 or f64.
 pub trait Real:
@@ -15,6 +15,7 @@ pub trait Real:
     + Mul<Output = Self>
     + Div<Output = Self>
     + AddAssign
+    + SubAssign
     + MulAssign
 {
     /// 0.
@@ -29,6 +30,10 @@ pub trait Real:
     fn exp(self) -> Self;
     /// The square root.
     fn sqrt(self) -> Self;
+    /// The magnitude.
+    fn abs(self) -> Self;
+    /// The larger one.
+    fn max(self, other: Self) -> Self;
 }
 
 macro_rules! real {
@@ -47,6 +52,12 @@ macro_rules! real {
             }
             fn sqrt(self) -> Self {
                 self.sqrt()
+            }
+            fn abs(self) -> Self {
+                self.abs()
+            }
+            fn max(self, other: Self) -> Self {
+                self.max(other)
             }
         }
     )*};

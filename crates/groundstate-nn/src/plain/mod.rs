@@ -7,8 +7,11 @@ mod backward;
 mod convolution;
 mod fit;
 mod forward;
+pub(crate) mod plane;
+mod pyramid;
 
 pub use crate::real::Real;
+pub use pyramid::Pyramid;
 
 use crate::layer::Activation;
 use crate::layer::LEAKY_SLOPE;

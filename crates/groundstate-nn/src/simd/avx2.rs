@@ -14,6 +14,7 @@ pub(crate) struct Avx2;
 impl Simd for Avx2 {
     const LANES: usize = 8;
     type V = __m256;
+    type Narrow = Self;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m256 {
@@ -54,6 +55,20 @@ impl Simd for Avx2 {
     unsafe fn div(a: __m256, b: __m256) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sqrt(a: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: __m256) -> f32 {
+        // SAFETY: see above.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
     }
     #[inline(always)]
     unsafe fn max(a: __m256, b: __m256) -> __m256 {

@@ -28,6 +28,9 @@ pub(crate) trait Simd: Copy + 'static {
     const LANES: usize;
     /// The vector.
     type V: Copy;
+    /// A narrower vector for what is left of a row, or the same where there is none; its instructions come
+    /// with those of the wider one.
+    type Narrow: Simd;
 
     /// `value` in every lane.
     unsafe fn splat(value: f32) -> Self::V;
@@ -45,6 +48,10 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
     /// a · b + c, in one rounding where the processor can.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// √a.
+    unsafe fn sqrt(a: Self::V) -> Self::V;
+    /// The sum of all lanes, in an order of the implementation's own.
+    unsafe fn sum(a: Self::V) -> f32;
     /// The larger; `b` where either is not a number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// The smaller; `b` where either is not a number.

@@ -26,6 +26,7 @@ fn zip<const N: usize>(a: Lanes<N>, b: Lanes<N>, f: impl Fn(f32, f32) -> f32) ->
 impl<const N: usize> Simd for Portable<N> {
     const LANES: usize = N;
     type V = Lanes<N>;
+    type Narrow = Self;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Lanes<N> {
@@ -64,6 +65,18 @@ impl<const N: usize> Simd for Portable<N> {
             out.0[i] = if FUSED { a.0[i].mul_add(b.0[i], c.0[i]) } else { a.0[i] * b.0[i] + c.0[i] };
         }
         out
+    }
+    #[inline(always)]
+    unsafe fn sqrt(a: Lanes<N>) -> Lanes<N> {
+        zip(a, a, |a, _| a.sqrt())
+    }
+    #[inline(always)]
+    unsafe fn sum(a: Lanes<N>) -> f32 {
+        let mut sum = a.0[0];
+        for value in &a.0[1..] {
+            sum += value;
+        }
+        sum
     }
     #[inline(always)]
     unsafe fn max(a: Lanes<N>, b: Lanes<N>) -> Lanes<N> {

@@ -26,7 +26,8 @@ impl Levels {
     pub fn of(picture: &Image) -> Self {
         let mut levels = Self { highest: 0, fine: false };
         for &value in &picture.pixels {
-            let number = (value * f32::from(FULL)).round() as u16;
+            // Rounded; `round` is a call for every value where the processor is not asked for more.
+            let number = (value * f32::from(FULL) + 0.5) as u16;
             levels.highest = levels.highest.max(number);
             // 65535 = 255 × 257: the numbers of 8 bits are the multiples of 257.
             levels.fine |= !number.is_multiple_of(257);

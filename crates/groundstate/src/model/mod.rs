@@ -4,15 +4,12 @@
 //! ([`Gaussian`]), the learned network ([`Learned`]) and their sum ([`EnergyModel`], the exponential
 //! tilting of Xie et al. 2016, *A Theory of Generative ConvNet*).
 
-mod features;
 mod gaussian;
 mod learned;
-mod plane;
 mod tiled;
 mod tiling;
 mod tilted;
 
-pub use features::CELL;
 pub use gaussian::{FeatureBank, Gaussian, GaussianConfig, GaussianError};
 pub use learned::{Learned, NetworkConfig};
 pub use tiled::TiledGaussian;
@@ -21,6 +18,9 @@ pub(crate) use tiling::{Cut, STEP_PX, Tile, Tiling};
 pub use tilted::{EnergyModel, Reference};
 
 use crate::image::{Image, Map};
+
+/// Edge of a cell in pixels of the picture.
+pub const CELL: usize = groundstate_nn::Pyramid::CELL;
 
 /// Pictures of one size as the energies take them: count × height × width × channels, `[0, 1]`.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,15 +5,11 @@
 //! 64 × 64 blocks in shares of the picture's width and height. The covariance of a position, of many
 //! cells of few pictures, is shrunk towards that of all positions.
 
-use nalgebra::DMatrixView;
+use groundstate_nn::{Backend, Features, Pyramid};
 use rayon::prelude::*;
 
-use super::features::{CELL, Pyramid};
-use super::gaussian::{
-    Projection, add_scaled, add_transposed_lower, check_lengths, dot, invert_factor, multiply_lower, product,
-    project,
-};
-use super::{Batch, Cut, Energy, Evaluated, GaussianConfig, GaussianError};
+use super::gaussian::{Projection, Projector, check_lengths, invert_factors};
+use super::{Batch, CELL, Cut, Energy, Evaluated, GaussianConfig, GaussianError};
 use crate::image::{Grid, Map};
 
 /// Most positions that a mean and a covariance are kept for: 64 × 64.
@@ -99,7 +95,7 @@ impl TiledBank {
         config: &GaussianConfig,
     ) -> Result<Self, GaussianError> {
         config.check()?;
-        let d = Pyramid::new(channels).dimensions();
+        let d = Pyramid::dimensions(channels);
         let k = config.dimensions.min(d);
         let Projection { centre, matrix: whitening } = Projection::principal(sample, d, k);
         let config = GaussianConfig { dimensions: k, ..config.clone() };
@@ -108,15 +104,17 @@ impl TiledBank {
     }
 
     /// Features of a window.
-    pub(crate) fn features(batch: &Batch) -> Vec<f32> {
-        Pyramid::new(batch.channels).forward(&batch.values, batch.width, batch.height)
+    pub(crate) fn features(batch: &Batch) -> Features {
+        Pyramid::new(batch.width, batch.height, batch.channels).forward(&batch.values)
     }
 
     /// Adds the cells that are kept of tiles of a picture of `fold`.
     pub(crate) fn add(&mut self, fold: usize, tiles: &[Cut]) {
         let k = self.config.dimensions;
         let packed = k * (k + 1) / 2;
-        let whitened = |cut: &Cut| project(&Self::features(&cut.batch), &self.centre, &self.whitening);
+        let backend = Backend::detect();
+        let projector = Projector::new(&self.centre, &self.whitening);
+        let whitened = |cut: &Cut| projector.apply(&Self::features(&cut.batch));
         let features: Vec<Vec<f32>> = tiles.par_iter().map(whitened).collect();
         // Which cells belong to which position, so that positions can be summed side by side.
         let mut members: Vec<Vec<&[f32]>> = vec![Vec::new(); self.positions.len()];
@@ -134,9 +132,9 @@ impl TiledBank {
         count.par_iter_mut().zip(sums).zip(&members).for_each(|((count, (sum, products)), members)| {
             *count += members.len() as f32;
             for features in members {
-                add_scaled(sum, features, 1.0);
+                backend.add_scaled(sum, features, 1.0);
                 for (i, &value) in features.iter().enumerate() {
-                    add_scaled(&mut products[i * (i + 1) / 2..][..=i], &features[..=i], value);
+                    backend.add_scaled(&mut products[i * (i + 1) / 2..][..=i], &features[..=i], value);
                 }
             }
         });
@@ -145,11 +143,12 @@ impl TiledBank {
     /// Fits the energy to all pictures, or to all but those of one fold.
     pub(crate) fn fit(&self, without_fold: Option<usize>) -> TiledGaussian {
         let k = self.config.dimensions;
+        let backend = Backend::detect();
         let mut all = Moments::empty(self.positions.len(), k);
         for (_, fold) in self.folds.iter().enumerate().filter(|(i, _)| Some(*i) != without_fold) {
-            add_scaled(&mut all.count, &fold.count, 1.0);
-            add_scaled(&mut all.sum, &fold.sum, 1.0);
-            add_scaled(&mut all.products, &fold.products, 1.0);
+            backend.add_scaled(&mut all.count, &fold.count, 1.0);
+            backend.add_scaled(&mut all.sum, &fold.sum, 1.0);
+            backend.add_scaled(&mut all.products, &fold.products, 1.0);
         }
         let packed = k * (k + 1) / 2;
         let Moments { count, sum: mut mean, products: mut covariance } = all;
@@ -171,7 +170,7 @@ impl TiledBank {
                 *sum += f64::from(value) * f64::from(count) / total;
             }
         }
-        covariance.par_chunks_exact_mut(packed).for_each(|c| invert_factor(c, &pooled, &self.config));
+        invert_factors(&mut covariance, &pooled, &self.config);
         TiledGaussian {
             positions: self.positions,
             channels: self.channels,
@@ -217,24 +216,26 @@ impl TiledGaussian {
     pub(crate) fn window(&self, batch: &Batch, place: &Place, gradient: bool) -> (Map, Option<Vec<f32>>) {
         let (columns, rows) = (batch.width / CELL, batch.height / CELL);
         let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
-        let mut deviation = project(&TiledBank::features(batch), &self.centre, &self.whitening);
+        let backend = Backend::detect();
+        let projector = Projector::new(&self.centre, &self.whitening);
+        let features = TiledBank::features(batch);
+        let mut deviation = projector.apply(&features);
         let mut local = Map::filled(columns, rows, 0.0);
         let mut slopes = vec![0f32; if gradient { deviation.len() } else { 0 }];
         for (at, position) in place.cells(columns, rows, self.positions) {
             let d = &mut deviation[at * k..][..k];
             let factor = &self.factor[position * packed..][..packed];
             d.iter_mut().zip(&self.mean[position * k..]).for_each(|(d, &m)| *d -= m);
-            multiply_lower(factor, d);
-            local.values[at] = 0.5 * dot(d, d);
+            backend.multiply_lower(factor, k, &mut [d]);
+            local.values[at] = 0.5 * backend.dot(d, d);
             if gradient {
-                add_transposed_lower(factor, d, &mut slopes[at * k..][..k]);
+                let slope = &mut slopes[at * k..][..k];
+                slope.copy_from_slice(d);
+                backend.multiply_transposed_lower(factor, k, &mut [slope]);
             }
         }
-        let gradient = gradient.then(|| {
-            let whitening = DMatrixView::from_slice(&self.whitening, self.centre.len(), k);
-            let weights = product(&whitening, &DMatrixView::from_slice(&slopes, k, columns * rows));
-            Pyramid::new(self.channels).backward(&batch.values, batch.width, batch.height, &weights)
-        });
+        let gradient =
+            gradient.then(|| features.pyramid().backward(&features, &projector.adjoint(&slopes, columns)));
         (local, gradient)
     }
 

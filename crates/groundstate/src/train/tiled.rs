@@ -194,7 +194,7 @@ impl Setting<'_> {
                 let tile = random_tile(&picture, WHITENING_EDGE, &self.preprocessing, &mut rng);
                 let mut batch = Batch::of([&tile]);
                 batch.values.iter_mut().for_each(|v| *v /= gain);
-                let features = TiledBank::features(&batch);
+                let features = TiledBank::features(&batch).by_cell();
                 let cells = batch.width / CELL * (batch.height / CELL);
                 let length = features.len() / cells;
                 let every = cells.div_ceil(WHITENING_CELLS);

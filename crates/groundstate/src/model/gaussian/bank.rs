@@ -1,14 +1,16 @@
 //! The features of normal pictures, and the energies fitted to them.
 
+use groundstate_nn::{Backend, Pyramid};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use nalgebra::{Cholesky, DMatrix};
+use nalgebra::DMatrix;
 use rayon::prelude::*;
 
-use super::projection::Projection;
-use super::{Gaussian, GaussianConfig, GaussianError, variation};
+use super::moments::Moments;
+use super::projection::{self, Projection, Projector};
+use super::variation::{self, Variation};
+use super::{Gaussian, GaussianConfig, GaussianError};
 use crate::image::Image;
-use crate::model::features::{CELL, Pyramid};
 
 /// Pictures that the projection is estimated from; their cells are plenty.
 const PROJECTION_PICTURES: usize = 64;
@@ -16,29 +18,39 @@ const PROJECTION_PICTURES: usize = 64;
 const VARIATION_PICTURES: usize = 384;
 /// Pictures for each direction in which whole pictures are taken to vary.
 const PICTURES_PER_FACTOR: usize = 8;
+/// Covariances that one task averages or inverts.
+const POOLED_AT_ONCE: usize = 64;
 
 /// Projected features of normal pictures, in folds, to which the energy is fitted, or to all but one
 /// fold of which.
 ///
 /// Picture i belongs to fold i mod the number of folds. Memory: k half-precision numbers for each cell of
-/// each picture and of its shifted copy.
+/// each picture and of its shifted copy, and k(k+1)/2 + k numbers for each cell of each fold.
 pub struct FeatureBank {
     columns: usize,
     rows: usize,
     channels: usize,
     projection: Projection,
     config: GaussianConfig,
-    folds: usize,
+    copies: Copies,
+}
+
+/// Features of normal pictures and of their shifted copies.
+struct Copies {
     normal: Vec<Vec<f16>>,
     shifted: Vec<Vec<f16>>,
+    /// The mean of all.
+    origin: Vec<f32>,
+    /// Sums over the folds.
+    folds: Vec<Moments>,
     /// Pictures that the variation is estimated from, and the inner products of their features.
     sample: Vec<usize>,
     products: DMatrix<f64>,
 }
 
 impl FeatureBank {
-    /// Computes the features of normal pictures (all of one shape, edges multiples of [`CELL`]) and of a
-    /// shifted copy of each.
+    /// Computes the features of normal pictures (all of one shape, edges multiples of
+    /// [`CELL`](crate::model::CELL)) and of a shifted copy of each.
     ///
     /// # Errors
     /// When a setting is out of range or there are fewer than two pictures.
@@ -48,18 +60,15 @@ impl FeatureBank {
             return Err(GaussianError::TooFewPictures { found: pictures.len() });
         }
         let (width, height, channels) = (pictures[0].width, pictures[0].height, pictures[0].channels);
-        let (columns, rows) = (width / CELL, height / CELL);
-        let pyramid = Pyramid::new(channels);
-        let raw = |pixels: &[f32]| pyramid.forward(pixels, width, height);
-        let kept = config.dimensions.min(pyramid.dimensions());
-        let projection = {
-            let sample = spread_out(pictures.len(), PROJECTION_PICTURES);
-            let features: Vec<Vec<f32>> = sample.par_iter().map(|&i| raw(&pictures[i].pixels)).collect();
-            Projection::principal(&features, pyramid.dimensions(), kept)
-        };
+        let pyramid = Pyramid::new(width, height, channels);
+        let kept = config.dimensions.min(Pyramid::dimensions(channels));
+        let projection = projection(&pyramid, pictures, kept);
+        let projector = Projector::new(&projection.centre, &projection.matrix);
         let features = |pixels: &[f32]| -> Vec<f16> {
-            let values = projection.apply(&raw(pixels));
-            values.into_iter().map(f16::from_f32).collect()
+            let values = projector.apply(&pyramid.forward(pixels));
+            let mut halves = vec![f16::ZERO; values.len()];
+            halves.convert_from_f32_slice(&values);
+            halves
         };
         let normal: Vec<Vec<f16>> = pictures.par_iter().map(|picture| features(&picture.pixels)).collect();
         let shifted = match config.shift_px {
@@ -69,17 +78,9 @@ impl FeatureBank {
                 numbered.map(|(i, picture)| features(&shifted(picture, shift, i))).collect()
             }
         };
-        let sample = match config.factors {
-            0 => Vec::new(),
-            _ => spread_out(pictures.len(), VARIATION_PICTURES),
-        };
-        let products = match sample.is_empty() {
-            true => DMatrix::zeros(0, 0),
-            false => variation::inner_products(&sample.iter().map(|&i| &normal[i][..]).collect::<Vec<_>>()),
-        };
         let config = GaussianConfig { dimensions: kept, ..config.clone() };
-        let folds = folds.max(1);
-        Ok(Self { columns, rows, channels, projection, config, folds, normal, shifted, sample, products })
+        let copies = Copies::new(normal, shifted, folds.max(1), &config);
+        Ok(Self { columns: pyramid.columns(), rows: pyramid.rows(), channels, projection, config, copies })
     }
 
     /// Fits the energy to all pictures, or to all but those of one fold.
@@ -88,47 +89,25 @@ impl FeatureBank {
     /// When fewer than two pictures are left.
     pub fn fit(&self, without_fold: Option<usize>) -> Result<Gaussian, GaussianError> {
         let k = self.config.dimensions;
-        let stays = |picture: usize| Some(picture % self.folds) != without_fold;
-        let found = (0..self.normal.len()).filter(|&i| stays(i)).count();
+        let copies = &self.copies;
+        let found = copies.staying(without_fold).count();
         if found < 2 {
             return Err(GaussianError::TooFewPictures { found });
         }
-        let copies: Vec<&[f16]> = [&self.normal, &self.shifted]
-            .into_iter()
-            .flat_map(|copies| copies.iter().enumerate().filter(|(i, _)| stays(*i)).map(|(_, f)| &f[..]))
+        let features = copies.features(without_fold);
+        let parts: Vec<&Moments> = copies
+            .folds
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| Some(*i) != without_fold)
+            .map(|(_, f)| f)
             .collect();
-        let mean = mean_of(&copies, k);
-        let variation = self.variation(stays);
-        let coordinates = variation::coordinates(&copies, &mean, &variation);
-        let packed = k * (k + 1) / 2;
-        let mut covariance = vec![0f32; self.columns * self.rows * packed];
-        covariance.par_chunks_exact_mut(packed).zip(mean.par_chunks_exact(k)).enumerate().for_each(
-            |(cell, (covariance, cell_mean))| {
-                let mut deviations = DMatrix::<f32>::zeros(k, copies.len());
-                for (features, column) in copies.iter().zip(deviations.as_mut_slice().chunks_exact_mut(k)) {
-                    features[cell * k..(cell + 1) * k].convert_to_f32_slice(column);
-                    column.iter_mut().zip(cell_mean).for_each(|(d, m)| *d -= m);
-                }
-                if !variation.is_empty() {
-                    deviations -= variation::at_cell(&variation, mean.len(), cell, k) * &coordinates;
-                }
-                let products = &deviations * deviations.transpose();
-                for i in 0..k {
-                    for j in 0..=i {
-                        covariance[i * (i + 1) / 2 + j] = products[(i, j)] / copies.len() as f32;
-                    }
-                }
-            },
-        );
-        let mut pooled = vec![0f64; packed];
-        for covariance in covariance.chunks_exact(packed) {
-            for (sum, &value) in pooled.iter_mut().zip(covariance) {
-                *sum += f64::from(value) / (self.columns * self.rows) as f64;
-            }
-        }
-        covariance
-            .par_chunks_exact_mut(packed)
-            .for_each(|covariance| invert_factor(covariance, &pooled, &self.config));
+        let mut mean = Moments::mean(&parts);
+        let variation = copies.variation(without_fold, self.config.factors);
+        let mut factor = Moments::covariances(&parts, &mean, k, (&features, &copies.origin, &variation));
+        let pooled = pooled(&factor, k * (k + 1) / 2);
+        invert_factors(&mut factor, &pooled, &self.config);
+        mean.iter_mut().zip(&copies.origin).for_each(|(mean, origin)| *mean += origin);
         Ok(Gaussian {
             columns: self.columns,
             rows: self.rows,
@@ -137,21 +116,72 @@ impl FeatureBank {
             centre: self.projection.centre.clone(),
             whitening: self.projection.matrix.clone(),
             mean,
-            variation,
-            factor: covariance,
+            variation: variation.directions,
+            factor,
         })
     }
+}
 
-    fn variation(&self, stays: impl Fn(usize) -> bool) -> Vec<f32> {
-        let kept: Vec<usize> = (0..self.sample.len()).filter(|&i| stays(self.sample[i])).collect();
-        let count = self.config.factors.min(kept.len() / PICTURES_PER_FACTOR);
-        if count == 0 {
-            return Vec::new();
-        }
-        let features: Vec<&[f16]> = kept.iter().map(|&i| &self.normal[self.sample[i]][..]).collect();
-        let products = DMatrix::from_fn(kept.len(), kept.len(), |i, j| self.products[(kept[i], kept[j])]);
-        variation::directions(&features, &products, count)
+impl Copies {
+    fn new(normal: Vec<Vec<f16>>, shifted: Vec<Vec<f16>>, folds: usize, config: &GaussianConfig) -> Self {
+        let k = config.dimensions;
+        let sample = match config.factors {
+            0 => Vec::new(),
+            _ => spread_out(normal.len(), VARIATION_PICTURES),
+        };
+        let products = match sample.is_empty() {
+            true => DMatrix::zeros(0, 0),
+            false => variation::inner_products(&sample.iter().map(|&i| &normal[i][..]).collect::<Vec<_>>()),
+        };
+        let of = |stays: &dyn Fn(usize) -> bool| -> Vec<&[f16]> {
+            let both = [&normal, &shifted].into_iter().flat_map(|copies| copies.iter().enumerate());
+            both.filter(|(i, _)| stays(*i)).map(|(_, features)| &features[..]).collect()
+        };
+        let origin = mean_of(&of(&|_| true), k);
+        let folds = (0..folds).map(|fold| Moments::of(&of(&|i| i % folds == fold), &origin, k)).collect();
+        Self { normal, shifted, origin, folds, sample, products }
     }
+
+    /// Pictures that are not in a fold.
+    fn staying(&self, without_fold: Option<usize>) -> impl Iterator<Item = usize> {
+        let folds = self.folds.len();
+        (0..self.normal.len()).filter(move |i| Some(i % folds) != without_fold)
+    }
+
+    /// Their features, then those of their shifted copies.
+    fn features(&self, without_fold: Option<usize>) -> Vec<&[f16]> {
+        let both = [&self.normal, &self.shifted].into_iter().filter(|copies| !copies.is_empty());
+        both.flat_map(|copies| self.staying(without_fold).map(|i| &copies[i][..])).collect()
+    }
+
+    fn variation(&self, without_fold: Option<usize>, most: usize) -> Variation {
+        // Where a picture is among those that stay.
+        let mut among = vec![None; self.normal.len()];
+        self.staying(without_fold).enumerate().for_each(|(at, picture)| among[picture] = Some(at));
+        let kept: Vec<usize> = (0..self.sample.len()).filter(|&i| among[self.sample[i]].is_some()).collect();
+        let count = most.min(kept.len() / PICTURES_PER_FACTOR);
+        if count == 0 {
+            return Variation::none();
+        }
+        let sample: Vec<usize> = kept.iter().filter_map(|&i| among[self.sample[i]]).collect();
+        let products = DMatrix::from_fn(kept.len(), kept.len(), |i, j| self.products[(kept[i], kept[j])]);
+        Variation::of(&self.features(without_fold), &self.origin, (&sample, &products), count)
+    }
+}
+
+/// The principal axes of cells all over some of the pictures.
+fn projection(pyramid: &Pyramid, pictures: &[&Image], kept: usize) -> Projection {
+    let d = Pyramid::dimensions(pictures[0].channels);
+    let cells = pyramid.columns() * pyramid.rows();
+    let sample = spread_out(pictures.len(), PROJECTION_PICTURES);
+    let every = projection::every(sample.len(), cells);
+    let features = |(number, &picture): (usize, &usize)| -> Vec<f32> {
+        let features = pyramid.forward(&pictures[picture].pixels).by_cell();
+        let first = (number * cells).next_multiple_of(every) - number * cells;
+        features.chunks_exact(d).skip(first).step_by(every).flatten().copied().collect()
+    };
+    let features: Vec<Vec<f32>> = sample.par_iter().enumerate().map(features).collect();
+    Projection::principal(&features, d, kept)
 }
 
 /// At most `count` of the numbers below `of`, evenly spread.
@@ -191,23 +221,34 @@ fn shifted(picture: &Image, shift: usize, number: usize) -> Vec<f32> {
     out
 }
 
-/// Replaces a packed covariance by packed rows of L⁻¹, where the shrunk covariance is Σ = L Lᵀ.
-pub(in crate::model) fn invert_factor(covariance: &mut [f32], pooled: &[f64], config: &GaussianConfig) {
+/// The mean of covariances (any number × `packed`).
+fn pooled(covariances: &[f32], packed: usize) -> Vec<f64> {
+    let sums: Vec<Vec<f64>> = covariances
+        .par_chunks(POOLED_AT_ONCE * packed)
+        .map(|covariances| {
+            let mut sum = vec![0f64; packed];
+            for covariance in covariances.chunks_exact(packed) {
+                sum.iter_mut().zip(covariance).for_each(|(sum, &value)| *sum += f64::from(value));
+            }
+            sum
+        })
+        .collect();
+    let share = 1.0 / (covariances.len() / packed) as f64;
+    (0..packed).map(|at| sums.iter().map(|sum| sum[at]).sum::<f64>() * share).collect()
+}
+
+/// Replaces packed covariances by packed rows of L⁻¹, where the shrunk covariance is Σ = L Lᵀ.
+pub(in crate::model) fn invert_factors(covariances: &mut [f32], pooled: &[f64], config: &GaussianConfig) {
     let k = config.dimensions;
-    let at = |i: usize, j: usize| if i >= j { i * (i + 1) / 2 + j } else { j * (j + 1) / 2 + i };
-    let shrunk = DMatrix::<f64>::from_fn(k, k, |i, j| {
-        let own = f64::from(covariance[at(i, j)]);
-        let ridge = if i == j { config.ridge } else { 0.0 };
-        (1.0 - config.pooled_weight) * own + config.pooled_weight * pooled[at(i, j)] + ridge
-    });
-    let factor = Cholesky::new(shrunk).expect("a covariance with a positive ridge is positive definite");
-    let mut inverse = DMatrix::<f64>::identity(k, k);
-    factor.l_dirty().solve_lower_triangular_mut(&mut inverse);
+    let mut shared: Vec<f64> = pooled.iter().map(|value| config.pooled_weight * value).collect();
     for i in 0..k {
-        for j in 0..=i {
-            covariance[at(i, j)] = inverse[(i, j)] as f32;
-        }
+        shared[i * (i + 3) / 2] += config.ridge;
     }
+    covariances.par_chunks_mut(POOLED_AT_ONCE * shared.len()).for_each(|covariances| {
+        let own = 1.0 - config.pooled_weight;
+        let definite = Backend::detect().inverse_factors(covariances, k, own, &shared);
+        assert!(definite, "a covariance with a positive ridge is positive definite");
+    });
 }
 
 #[cfg(test)]
@@ -224,14 +265,16 @@ mod tests {
         assert_eq!(without.variation.len(), 2 * without.mean.len());
         let stay: Vec<usize> = (0..27).filter(|i| i % 3 != 1).collect();
         let of = |copies: &[Vec<f16>]| stay.iter().map(|&i| copies[i].clone()).collect::<Vec<_>>();
-        let rest = FeatureBank {
-            folds: 1,
-            normal: of(&bank.normal),
-            shifted: of(&bank.shifted),
-            sample: (0..stay.len()).collect(),
-            products: DMatrix::from_fn(stay.len(), stay.len(), |i, j| bank.products[(stay[i], stay[j])]),
-            ..bank
-        };
-        assert_eq!(without, rest.fit(None).unwrap());
+        let copies = Copies::new(of(&bank.copies.normal), of(&bank.copies.shifted), 1, &bank.config);
+        let rest = FeatureBank { copies, ..bank }.fit(None).unwrap();
+        // Sums are taken about another origin.
+        for (a, b) in [
+            (&without.mean, &rest.mean),
+            (&without.variation, &rest.variation),
+            (&without.factor, &rest.factor),
+        ] {
+            assert_eq!(a.len(), b.len());
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3 * (1.0 + b.abs())));
+        }
     }
 }

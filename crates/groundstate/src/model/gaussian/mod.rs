@@ -11,23 +11,21 @@
 //! without a pretrained network).
 
 mod bank;
-mod linear;
+mod moments;
 mod projection;
 #[cfg(test)]
 mod tests;
 mod variation;
 
 pub use bank::FeatureBank;
-pub(super) use bank::invert_factor;
-pub(super) use linear::{add_scaled, add_transposed_lower, dot, multiply_lower, product};
-pub(super) use projection::{Projection, project};
+pub(super) use bank::invert_factors;
+pub(super) use projection::{Projection, Projector};
 
-use nalgebra::DMatrixView;
+use groundstate_nn::{Backend, Features, Pyramid};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::features::{CELL, Pyramid};
-use super::{Batch, Energy, Evaluated};
+use super::{Batch, CELL, Energy, Evaluated};
 use crate::image::Map;
 
 /// Settings of the closed-form energy.
@@ -158,44 +156,85 @@ impl Gaussian {
         );
     }
 
-    /// y = L⁻¹ δ of every cell (cells × k) from its projected features.
-    fn whitened(&self, mut features: Vec<f32>) -> Vec<f32> {
-        let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
-        features.iter_mut().zip(&self.mean).for_each(|(d, m)| *d -= m);
-        variation::remove(&mut features, &self.variation);
-        for (d, factor) in features.chunks_exact_mut(k).zip(self.factor.chunks_exact(packed)) {
-            multiply_lower(factor, d);
-        }
-        features
+    fn pyramid(&self) -> Pyramid {
+        Pyramid::new(self.columns * CELL, self.rows * CELL, self.channels)
     }
 
-    /// The local energies of one picture, and y of every cell.
-    fn forward(&self, picture: &[f32]) -> (Map, Vec<f32>) {
-        let pyramid = Pyramid::new(self.channels);
-        let raw = pyramid.forward(picture, self.columns * CELL, self.rows * CELL);
-        let whitened = self.whitened(project(&raw, &self.centre, &self.whitening));
+    fn projector(&self) -> Projector<'_> {
+        Projector::new(&self.centre, &self.whitening)
+    }
+
+    /// Projected features less the mean picture.
+    fn deviation(&self, projector: &Projector, features: &Features) -> Vec<f32> {
+        let mut deviation = projector.apply(features);
+        deviation.iter_mut().zip(&self.mean).for_each(|(d, m)| *d -= m);
+        deviation
+    }
+
+    /// Replaces deviations δ of pictures by y = L⁻¹ δ, after what varies in whole pictures is taken out.
+    ///
+    /// All that is kept of a row of cells is read once for all pictures.
+    fn whiten(&self, deviations: &mut [Vec<f32>]) {
+        let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        let coordinates = self.coordinates(deviations);
+        by_row(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
+            variation::remove(&self.variation, self.mean.len(), y * row, &coordinates, &mut rows);
+            let factors = &self.factor[y * self.columns * packed..][..self.columns * packed];
+            Backend::detect().multiply_lower(factors, self.dimensions, &mut rows);
+        });
+    }
+
+    /// The adjoint of [`Gaussian::whiten`].
+    fn whiten_adjoint(&self, slopes: &mut [Vec<f32>]) {
+        let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        by_row(slopes, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
+            let factors = &self.factor[y * self.columns * packed..][..self.columns * packed];
+            Backend::detect().multiply_transposed_lower(factors, self.dimensions, &mut rows);
+        });
+        let coordinates = self.coordinates(slopes);
+        by_row(slopes, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
+            variation::remove(&self.variation, self.mean.len(), y * row, &coordinates, &mut rows);
+        });
+    }
+
+    /// Where pictures lie in the directions of variation: pictures × directions.
+    fn coordinates(&self, pictures: &mut [Vec<f32>]) -> Vec<f32> {
+        let (row, length) = (self.columns * self.dimensions, self.mean.len());
+        let mut sum = vec![0f32; pictures.len() * self.variation.len() / length];
+        let of_rows: Vec<Vec<f32>> = by_row(pictures, row)
+            .into_par_iter()
+            .enumerate()
+            .map(|(y, rows)| variation::coordinates(&self.variation, length, y * row, &rows))
+            .collect();
+        for of_row in of_rows {
+            sum.iter_mut().zip(of_row).for_each(|(sum, value)| *sum += value);
+        }
+        sum
+    }
+
+    /// ½ |y|² of every cell.
+    fn energies(&self, whitened: &[f32]) -> Map {
+        let backend = Backend::detect();
         let mut local = Map::filled(self.columns, self.rows, 0.0);
         for (energy, y) in local.values.iter_mut().zip(whitened.chunks_exact(self.dimensions)) {
-            *energy = 0.5 * dot(y, y);
+            *energy = 0.5 * backend.dot(y, y);
         }
-        (local, whitened)
+        local
     }
+}
 
-    fn backward(&self, picture: &[f32], whitened: &[f32]) -> Vec<f32> {
-        let pyramid = Pyramid::new(self.channels);
-        let (k, d) = (self.dimensions, pyramid.dimensions());
-        let packed = k * (k + 1) / 2;
-        let mut slopes = vec![0f32; whitened.len()];
-        for ((y, factor), slope) in
-            whitened.chunks_exact(k).zip(self.factor.chunks_exact(packed)).zip(slopes.chunks_exact_mut(k))
-        {
-            add_transposed_lower(factor, y, slope);
+/// The rows (`length` values) of several pictures, row by row.
+fn by_row(pictures: &mut [Vec<f32>], length: usize) -> Vec<Vec<&mut [f32]>> {
+    let mut rows: Vec<Vec<&mut [f32]>> = Vec::new();
+    for picture in pictures {
+        for (y, row) in picture.chunks_exact_mut(length).enumerate() {
+            match rows.get_mut(y) {
+                Some(of_row) => of_row.push(row),
+                None => rows.push(vec![row]),
+            }
         }
-        variation::remove(&mut slopes, &self.variation);
-        let whitening = DMatrixView::from_slice(&self.whitening, d, k);
-        let weights = product(&whitening, &DMatrixView::from_slice(&slopes, k, slopes.len() / k));
-        pyramid.backward(picture, self.columns * CELL, self.rows * CELL, &weights)
     }
+    rows
 }
 
 /// Checks the lengths of `centre`, `whitening`, `mean` and `factor` of k dimensions at some positions.
@@ -205,7 +244,7 @@ pub(super) fn check_lengths(
     positions: usize,
     [centre, whitening, mean, factor]: [usize; 4],
 ) -> Result<(), GaussianError> {
-    let d = Pyramid::new(channels).dimensions();
+    let d = Pyramid::dimensions(channels);
     if k == 0 || k > d {
         return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
     }
@@ -229,18 +268,30 @@ impl Energy for Gaussian {
 
     fn local_energies(&self, batch: &Batch) -> Vec<Map> {
         self.check_shape(batch);
-        batch.values.par_chunks_exact(batch.picture_len()).map(|picture| self.forward(picture).0).collect()
+        let (pyramid, projector) = (self.pyramid(), self.projector());
+        let pictures = batch.values.par_chunks_exact(batch.picture_len());
+        let mut whitened: Vec<Vec<f32>> =
+            pictures.map(|picture| self.deviation(&projector, &pyramid.forward(picture))).collect();
+        self.whiten(&mut whitened);
+        whitened.par_iter().map(|whitened| self.energies(whitened)).collect()
     }
 
     fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
         self.check_shape(batch);
-        batch
-            .values
-            .par_chunks_exact(batch.picture_len())
-            .map(|picture| {
-                let (local, whitened) = self.forward(picture);
-                Evaluated { local, gradient: self.backward(picture, &whitened) }
-            })
-            .collect()
+        let (pyramid, projector) = (self.pyramid(), self.projector());
+        let pictures = batch.values.par_chunks_exact(batch.picture_len());
+        let features: Vec<Features> = pictures.map(|picture| pyramid.forward(picture)).collect();
+        let mut whitened: Vec<Vec<f32>> =
+            features.par_iter().map(|features| self.deviation(&projector, features)).collect();
+        self.whiten(&mut whitened);
+        let local: Vec<Map> = whitened.par_iter().map(|whitened| self.energies(whitened)).collect();
+        // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
+        self.whiten_adjoint(&mut whitened);
+        let of_pictures = local.into_par_iter().zip(features).zip(whitened);
+        let evaluated = of_pictures.map(|((local, features), slopes)| {
+            let weights = projector.adjoint(&slopes, self.columns);
+            Evaluated { local, gradient: pyramid.backward(&features, &weights) }
+        });
+        evaluated.collect()
     }
 }

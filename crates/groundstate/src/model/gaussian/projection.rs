@@ -1,8 +1,8 @@
 //! What of the features is looked at: their principal axes, whitened.
 
-use nalgebra::{DMatrix, DMatrixView, DVector, SymmetricEigen};
-
-use super::linear::{dot, product};
+use groundstate_nn::{Backend, Features, Strided};
+use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use rayon::prelude::*;
 
 /// Cells that the principal axes are estimated from.
 const PRINCIPAL_CELLS: usize = 30_000;
@@ -23,7 +23,7 @@ impl Projection {
     /// the largest spread added so that noise directions are not blown up.
     pub(in crate::model) fn principal(sample: &[Vec<f32>], d: usize, k: usize) -> Self {
         let total = sample.iter().map(|features| features.len() / d).sum::<usize>();
-        let every = total.div_ceil(PRINCIPAL_CELLS);
+        let every = every(total, 1);
         let rows: Vec<&[f32]> =
             sample.iter().flat_map(|features| features.chunks_exact(d)).step_by(every).collect();
         let mut centre = DVector::<f64>::zeros(d);
@@ -45,25 +45,70 @@ impl Projection {
         let matrix = order[..k].iter().flat_map(axis).collect();
         Self { centre: centre.iter().map(|&c| c as f32).collect(), matrix }
     }
+}
 
-    /// The projected features (cells × k) of raw ones (cells × d).
-    pub(super) fn apply(&self, raw: &[f32]) -> Vec<f32> {
-        project(raw, &self.centre, &self.matrix)
+/// A projection as pictures go through it.
+pub(in crate::model) struct Projector<'a> {
+    backend: Backend,
+    d: usize,
+    k: usize,
+    matrix: &'a [f32],
+    /// Wᵀ: d × k.
+    transposed: Vec<f32>,
+    /// −W c.
+    offset: Vec<f32>,
+}
+
+impl<'a> Projector<'a> {
+    pub(in crate::model) fn new(centre: &[f32], matrix: &'a [f32]) -> Self {
+        let backend = Backend::detect();
+        let d = centre.len();
+        let k = matrix.len() / d;
+        let transposed = (0..d * k).map(|at| matrix[at % k * d + at / k]).collect();
+        let offset = matrix.chunks_exact(d).map(|axis| -backend.dot(axis, centre)).collect();
+        Self { backend, d, k, matrix, transposed, offset }
+    }
+
+    /// W (φ − c) of every cell: cells × k.
+    pub(in crate::model) fn apply(&self, features: &Features) -> Vec<f32> {
+        let (columns, rows) = (features.pyramid().columns(), features.pyramid().rows());
+        let mut out = self.offset.repeat(columns * rows);
+        out.par_chunks_exact_mut(columns * self.k).enumerate().for_each_init(
+            || vec![0.0; self.d * columns],
+            |row, (y, out)| {
+                features.row(y, row);
+                let cells = Strided { values: row, row: 1, column: columns };
+                self.backend.add_product(cells, &self.transposed, self.k, out);
+            },
+        );
+        out
+    }
+
+    /// Wᵀ s of rows of `columns` cells (cells × k): rows × d × columns, as [`Pyramid::backward`] takes it.
+    ///
+    /// [`Pyramid::backward`]: groundstate_nn::Pyramid::backward
+    pub(in crate::model) fn adjoint(&self, slopes: &[f32], columns: usize) -> Vec<f32> {
+        let axes = Strided { values: self.matrix, row: 1, column: self.d };
+        let mut out = vec![0.0; slopes.len() / self.k * self.d];
+        let rows = out.par_chunks_exact_mut(columns * self.d).zip(slopes.par_chunks_exact(columns * self.k));
+        rows.for_each_init(
+            || vec![0.0; columns * self.k],
+            |transposed, (out, slopes)| {
+                for (x, slope) in slopes.chunks_exact(self.k).enumerate() {
+                    for (j, &value) in slope.iter().enumerate() {
+                        transposed[j * columns + x] = value;
+                    }
+                }
+                self.backend.add_product(axes, transposed, columns, out);
+            },
+        );
+        out
     }
 }
 
-/// Every feature vector (cells × d) centred and multiplied by a k × d matrix.
-pub(in crate::model) fn project(raw: &[f32], centre: &[f32], matrix: &[f32]) -> Vec<f32> {
-    let d = centre.len();
-    let k = matrix.len() / d;
-    // Row-major arrays are the transposes of nalgebra's column-major ones: Φ Wᵀ is (W Φᵀ)ᵀ.
-    let transposed = DMatrixView::from_slice(matrix, d, k).transpose();
-    let mut out = product(&transposed.as_view(), &DMatrixView::from_slice(raw, d, raw.len() / d));
-    let of_centre: Vec<f32> = matrix.chunks_exact(d).map(|axis| dot(axis, centre)).collect();
-    for features in out.chunks_exact_mut(k) {
-        features.iter_mut().zip(&of_centre).for_each(|(value, c)| *value -= c);
-    }
-    out
+/// At most about 30,000 of the cells of `pictures` pictures of `cells` cells, evenly spread: every how many.
+pub(super) fn every(pictures: usize, cells: usize) -> usize {
+    (pictures * cells).div_ceil(PRINCIPAL_CELLS)
 }
 
 /// Indices of values, the largest first.

@@ -5,16 +5,18 @@
 //! before its cells are judged one by one (a factor model, as in probabilistic principal component
 //! analysis, Tipping & Bishop 1999).
 
+use groundstate_nn::{Backend, Strided};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use nalgebra::{DMatrix, DMatrixView, SymmetricEigen};
+use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
 
-use super::linear::{add_scaled, dot, product};
 use super::projection::descending;
 
-/// Values of a feature array that are multiplied at once.
+/// Values of a feature array that one task works on.
 const BLOCK: usize = 4096;
+/// Values that it converts at once: of many pictures, they stay in the cache.
+const STRIP: usize = 256;
 /// Blocks whose products are in memory at once.
 const BLOCKS: usize = 16;
 /// Components that explain less than this share of the variation are none.
@@ -38,12 +40,62 @@ pub(super) fn inner_products(features: &[&[f16]]) -> DMatrix<f64> {
     sum
 }
 
-/// Orthonormal directions (at most `count`, each of the length of a feature array) in which pictures
-/// differ most from their mean, one after another.
-///
-/// `products` are their [`inner_products`].
-pub(super) fn directions(features: &[&[f16]], products: &DMatrix<f64>, count: usize) -> Vec<f32> {
-    let n = features.len();
+/// What varies in whole pictures.
+pub(super) struct Variation {
+    /// Orthonormal directions, each of the length of a feature array, one after another.
+    pub(super) directions: Vec<f32>,
+    /// Coordinates of every copy's deviation from the mean, copies × directions; they sum to zero.
+    pub(super) coordinates: Vec<f32>,
+}
+
+impl Variation {
+    /// No directions.
+    pub(super) fn none() -> Self {
+        Self { directions: Vec::new(), coordinates: Vec::new() }
+    }
+
+    /// At most `count` directions in which the pictures of a sample differ most from their mean, and the
+    /// coordinates of all copies.
+    ///
+    /// `sample` are the numbers of the sample's pictures among the copies, `products` their
+    /// [`inner_products`]; features are taken relative to `origin`.
+    pub(super) fn of(
+        copies: &[&[f16]],
+        origin: &[f32],
+        (sample, products): (&[usize], &DMatrix<f64>),
+        count: usize,
+    ) -> Self {
+        let (mixing, count) = mixing(products, count);
+        if count == 0 {
+            return Self::none();
+        }
+        let length = origin.len();
+        let starts: Vec<usize> = (0..length).step_by(BLOCK).collect();
+        let blocks: Vec<(Vec<f32>, Vec<f32>)> = starts
+            .par_iter()
+            .map(|&start| {
+                let range = start..(start + BLOCK).min(length);
+                directions_and_coordinates(copies, &origin[range.clone()], start, sample, &mixing, count)
+            })
+            .collect();
+        let mut directions = vec![0f32; count * length];
+        let mut coordinates = vec![0f32; copies.len() * count];
+        for (&start, (of_directions, of_coordinates)) in starts.iter().zip(&blocks) {
+            for (i, row) in of_directions.chunks_exact(count).enumerate() {
+                for (j, &value) in row.iter().enumerate() {
+                    directions[j * length + start + i] = value;
+                }
+            }
+            coordinates.iter_mut().zip(of_coordinates).for_each(|(sum, value)| *sum += value);
+        }
+        centre(&mut coordinates, count);
+        Self { directions, coordinates }
+    }
+}
+
+/// How directions are mixed of a sample's pictures (pictures × directions), and how many there are.
+fn mixing(products: &DMatrix<f64>, count: usize) -> (Vec<f32>, usize) {
+    let n = products.nrows();
     let means = products.row_mean();
     let mean = means.mean();
     let centred = DMatrix::from_fn(n, n, |i, j| products[(i, j)] - means[i] - means[j] + mean);
@@ -52,73 +104,107 @@ pub(super) fn directions(features: &[&[f16]], products: &DMatrix<f64>, count: us
     let order = descending(&eigen.eigenvalues);
     let kept: Vec<usize> =
         order.into_iter().take(count).filter(|&axis| eigen.eigenvalues[axis] > least).collect();
-    // An eigenvector of centred products sums to zero, so that the mean drops out.
-    let mixing = DMatrix::<f32>::from_fn(n, kept.len(), |i, j| {
-        (eigen.eigenvectors[(i, kept[j])] / eigen.eigenvalues[kept[j]].sqrt()) as f32
-    });
-    let length = features[0].len();
-    let mut out = vec![0f32; kept.len() * length];
-    let starts: Vec<usize> = (0..length).step_by(BLOCK).collect();
-    let blocks: Vec<Vec<f32>> = starts
-        .par_iter()
-        .map(|&start| product(&block(features, start).as_view(), &mixing.as_view()))
-        .collect();
-    for (&start, values) in starts.iter().zip(&blocks) {
-        let width = BLOCK.min(length - start);
-        for (j, values) in values.chunks_exact(width).enumerate() {
-            out[j * length + start..][..width].copy_from_slice(values);
+    // An eigenvector of centred products sums to zero, so that the mean, or any origin, drops out.
+    let of = |i: usize, axis: usize| (eigen.eigenvectors[(i, axis)] / eigen.eigenvalues[axis].sqrt()) as f32;
+    (
+        (0..n).flat_map(|i| kept.iter().map(move |&axis| (i, axis))).map(|(i, axis)| of(i, axis)).collect(),
+        kept.len(),
+    )
+}
+
+/// One block of the directions (values × directions) and what it adds to the coordinates of the copies.
+fn directions_and_coordinates(
+    copies: &[&[f16]],
+    origin: &[f32],
+    start: usize,
+    sample: &[usize],
+    mixing: &[f32],
+    count: usize,
+) -> (Vec<f32>, Vec<f32>) {
+    let backend = Backend::detect();
+    let mut directions = vec![0f32; origin.len() * count];
+    let mut coordinates = vec![0f32; copies.len() * count];
+    let mut values = vec![0f32; copies.len() * STRIP];
+    let mut of_sample = vec![0f32; sample.len() * STRIP];
+    for (strip, directions) in directions.chunks_mut(STRIP * count).enumerate() {
+        let width = directions.len() / count;
+        let first = strip * STRIP;
+        for (copy, row) in copies.iter().zip(values.chunks_exact_mut(width)) {
+            deviation(backend, &copy[start + first..][..width], &origin[first..], row);
+        }
+        for (&copy, row) in sample.iter().zip(of_sample.chunks_exact_mut(width)) {
+            row.copy_from_slice(&values[copy * width..][..width]);
+        }
+        let pictures = Strided { values: &of_sample, row: 1, column: width };
+        backend.add_product(pictures, mixing, count, directions);
+        let copies = Strided { values: &values, row: width, column: 1 };
+        backend.add_product(copies, directions, count, &mut coordinates);
+    }
+    (directions, coordinates)
+}
+
+/// Features relative to an origin.
+pub(super) fn deviation(backend: Backend, features: &[f16], origin: &[f32], to: &mut [f32]) {
+    backend.widen(features.reinterpret_cast(), origin, to);
+}
+
+/// Subtracts the mean row.
+fn centre(rows: &mut [f32], count: usize) {
+    let mut mean = vec![0f64; count];
+    for row in rows.chunks_exact(count) {
+        mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let n = (rows.len() / count) as f64;
+    for row in rows.chunks_exact_mut(count) {
+        row.iter_mut().zip(&mean).for_each(|(value, sum)| *value -= (sum / n) as f32);
+    }
+}
+
+/// Coordinates in orthonormal directions of what pictures have from `start` on: pictures × directions.
+pub(super) fn coordinates(
+    directions: &[f32],
+    length: usize,
+    start: usize,
+    pictures: &[&mut [f32]],
+) -> Vec<f32> {
+    let backend = Backend::detect();
+    let count = directions.len() / length;
+    let mut out = vec![0f32; pictures.len() * count];
+    for (f, direction) in directions.chunks_exact(length).enumerate() {
+        for (p, picture) in pictures.iter().enumerate() {
+            out[p * count + f] = backend.dot(&direction[start..][..picture.len()], picture);
         }
     }
     out
 }
 
-/// Coordinates of pictures' deviations from `mean` in orthonormal directions, directions × pictures.
-pub(super) fn coordinates(features: &[&[f16]], mean: &[f32], directions: &[f32]) -> DMatrix<f32> {
-    let count = directions.len() / mean.len();
-    let mut sum = DMatrix::zeros(count, features.len());
-    let starts: Vec<usize> = (0..mean.len()).step_by(BLOCK).collect();
-    for starts in starts.chunks(BLOCKS) {
-        let products: Vec<DMatrix<f32>> = starts
-            .par_iter()
-            .map(|&start| {
-                let mut block = block(features, start);
-                let range = start..start + block.nrows();
-                for column in block.as_mut_slice().chunks_exact_mut(range.len()) {
-                    column.iter_mut().zip(&mean[range.clone()]).for_each(|(d, m)| *d -= m);
-                }
-                DMatrix::from_fn(count, range.len(), |j, i| directions[j * mean.len() + start + i]) * block
-            })
-            .collect();
-        products.iter().for_each(|product| sum += product);
-    }
-    sum
-}
-
-/// Takes the part of `deviation` that lies in orthonormal directions out of it.
-pub(super) fn remove(deviation: &mut [f32], directions: &[f32]) {
-    let rows = directions.chunks_exact(deviation.len());
-    let coordinates: Vec<f32> = rows.clone().map(|direction| dot(direction, deviation)).collect();
-    for (direction, &coordinate) in rows.zip(&coordinates) {
-        add_scaled(deviation, direction, -coordinate);
+/// Takes what lies in orthonormal directions, at `coordinates` (pictures × directions), out of what pictures have
+/// from `start` on.
+pub(super) fn remove(
+    directions: &[f32],
+    length: usize,
+    start: usize,
+    coordinates: &[f32],
+    pictures: &mut [&mut [f32]],
+) {
+    let backend = Backend::detect();
+    let count = directions.len() / length;
+    for (f, direction) in directions.chunks_exact(length).enumerate() {
+        for (p, picture) in pictures.iter_mut().enumerate() {
+            backend.add_scaled(picture, &direction[start..][..picture.len()], -coordinates[p * count + f]);
+        }
     }
 }
 
 /// One block of the features of all pictures: block × pictures.
 fn block(features: &[&[f16]], start: usize) -> DMatrix<f32> {
     let width = BLOCK.min(features[0].len() - start);
+    let (backend, origin) = (Backend::detect(), vec![0.0; width]);
     let mut out = DMatrix::zeros(width, features.len());
     for (features, column) in features.iter().zip(out.as_mut_slice().chunks_exact_mut(width)) {
-        features[start..start + width].convert_to_f32_slice(column);
+        deviation(backend, &features[start..start + width], &origin, column);
     }
     out
-}
-
-/// A view of the directions (count × cells · k) at one cell: k × count.
-pub(super) fn at_cell(directions: &[f32], length: usize, cell: usize, k: usize) -> DMatrix<f32> {
-    let rows = directions.chunks_exact(length);
-    let columns: Vec<f32> =
-        rows.clone().flat_map(|row| row[cell * k..(cell + 1) * k].iter().copied()).collect();
-    DMatrixView::from_slice(&columns, k, rows.len()).into_owned()
 }
 
 #[cfg(test)]
@@ -141,31 +227,44 @@ mod tests {
     fn directions_are_orthonormal_and_those_of_the_variation() {
         let (features, known) = features();
         let features: Vec<&[f16]> = features.iter().map(Vec::as_slice).collect();
-        let found = directions(&features, &inner_products(&features), 2);
-        let (first, second) = found.split_at(5000);
+        let products = inner_products(&features);
+        let origin = vec![0.9; 5000];
+        let all: Vec<usize> = (0..features.len()).collect();
+        let Variation { directions, coordinates: of_copies } =
+            Variation::of(&features, &origin, (&all, &products), 2);
+        let backend = Backend::detect();
+        let (first, second) = directions.split_at(5000);
         for (a, b, expected) in [(first, first, 1.0), (second, second, 1.0), (first, second, 0.0)] {
-            assert!((dot(a, b) - expected).abs() < 1e-3, "{}", dot(a, b));
+            assert!((backend.dot(a, b) - expected).abs() < 1e-3, "{}", backend.dot(a, b));
         }
         for (found, known) in [first, second].into_iter().zip(&known) {
-            let cosine = dot(found, known) / dot(known, known).sqrt();
+            let cosine = backend.dot(found, known) / backend.dot(known, known).sqrt();
             assert!(cosine.abs() > 0.995, "{cosine}");
         }
-        let mean = vec![0.0; 5000];
-        let of_first = coordinates(&features, &mean, &found).column(0).into_owned();
-        let values = features[0].to_f32_vec();
-        for (found, direction) in of_first.iter().zip([first, second]) {
-            assert!((found - dot(&values, direction)).abs() < 1e-2, "{found} {}", dot(&values, direction));
+        let mut mean = vec![0f32; 5000];
+        for picture in &features {
+            mean.iter_mut().zip(picture.to_f32_vec()).for_each(|(m, v)| *m += v / features.len() as f32);
+        }
+        let mut deviation = features[0].to_f32_vec();
+        deviation.iter_mut().zip(&mean).for_each(|(v, m)| *v -= m);
+        for (found, direction) in of_copies.iter().zip([first, second]) {
+            let expected = backend.dot(&deviation, direction);
+            assert!((found - expected).abs() < 1e-2, "{found} {expected}");
         }
         let mut removed = known[0].iter().zip(&known[1]).map(|(a, b)| a - 2.0 * b).collect::<Vec<_>>();
-        let before = dot(&removed, &removed);
-        remove(&mut removed, &found);
-        assert!(dot(&removed, &removed) < 0.01 * before);
+        let before = backend.dot(&removed, &removed);
+        let of_removed = coordinates(&directions, 5000, 0, &[&mut removed]);
+        remove(&directions, 5000, 0, &of_removed, &mut [&mut removed]);
+        assert!(backend.dot(&removed, &removed) < 0.01 * before);
     }
 
     #[test]
     fn pictures_that_do_not_vary_have_no_directions() {
         let same = vec![f16::from_f32(0.5); 300];
         let features = vec![&same[..]; 9];
-        assert!(directions(&features, &inner_products(&features), 3).is_empty());
+        let all: Vec<usize> = (0..9).collect();
+        let products = inner_products(&features);
+        let found = Variation::of(&features, &[0.5; 300], (&all, &products), 3);
+        assert!(found.directions.is_empty());
     }
 }

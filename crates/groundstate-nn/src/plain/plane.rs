@@ -1,52 +1,33 @@
 //! Linear operations on single planes (height × width, row-major), each with its adjoint.
 //!
-//! They are what the fixed features of the reference energy are made of. Borders reflect without
+//! They are what the features of a [`Pyramid`](super::Pyramid) are made of. Borders reflect without
 //! repeating the edge pixel: index −1 reads index 1.
 
-use num_traits::Float;
-
-/// `f32` in production, `f64` in the tests that compare gradients with finite differences.
-pub(crate) trait Real:
-    Float + std::ops::AddAssign + std::ops::SubAssign + Send + Sync + 'static
-{
-    fn of(value: f64) -> Self;
-}
-
-impl Real for f32 {
-    fn of(value: f64) -> Self {
-        value as f32
-    }
-}
-
-impl Real for f64 {
-    fn of(value: f64) -> Self {
-        value
-    }
-}
+use super::Real;
 
 /// A plane that owns its values.
 #[derive(Clone, Debug)]
-pub(crate) struct Plane<T> {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) values: Vec<T>,
+pub(super) struct Plane<T> {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) values: Vec<T>,
 }
 
 impl<T: Real> Plane<T> {
-    pub(crate) fn zeros(width: usize, height: usize) -> Self {
-        Self { width, height, values: vec![T::zero(); width * height] }
+    pub(super) fn zeros(width: usize, height: usize) -> Self {
+        Self { width, height, values: vec![T::ZERO; width * height] }
     }
 
-    pub(crate) fn row(&self, y: usize) -> &[T] {
+    pub(super) fn row(&self, y: usize) -> &[T] {
         &self.values[y * self.width..(y + 1) * self.width]
     }
 
-    pub(crate) fn row_mut(&mut self, y: usize) -> &mut [T] {
+    pub(super) fn row_mut(&mut self, y: usize) -> &mut [T] {
         &mut self.values[y * self.width..(y + 1) * self.width]
     }
 
     /// Adds `other` times `factor`.
-    pub(crate) fn add_scaled(&mut self, other: &Self, factor: T) {
+    pub(super) fn add_scaled(&mut self, other: &Self, factor: T) {
         for (to, &from) in self.values.iter_mut().zip(&other.values) {
             *to += from * factor;
         }
@@ -64,12 +45,12 @@ pub(crate) fn reflect(index: isize, length: usize) -> usize {
 }
 
 /// Mean over disjoint `factor` × `factor` blocks; width and height must be multiples of `factor`.
-pub(crate) fn block_mean<T: Real>(source: &Plane<T>, factor: usize) -> Plane<T> {
+pub(super) fn block_mean<T: Real>(source: &Plane<T>, factor: usize) -> Plane<T> {
     if factor == 1 {
         return source.clone();
     }
     let mut out = Plane::zeros(source.width / factor, source.height / factor);
-    let scale = T::of(1.0 / (factor * factor) as f64);
+    let scale = T::from_f64(1.0 / (factor * factor) as f64);
     for y in 0..source.height {
         let row = &source.values[y * source.width..(y + 1) * source.width];
         for (to, block) in out.row_mut(y / factor).iter_mut().zip(row.chunks_exact(factor)) {
@@ -82,9 +63,9 @@ pub(crate) fn block_mean<T: Real>(source: &Plane<T>, factor: usize) -> Plane<T> 
 }
 
 /// Adjoint of [`block_mean`].
-pub(crate) fn block_mean_adjoint<T: Real>(source: &Plane<T>, factor: usize) -> Plane<T> {
+pub(super) fn block_mean_adjoint<T: Real>(source: &Plane<T>, factor: usize) -> Plane<T> {
     let mut out = Plane::zeros(source.width * factor, source.height * factor);
-    let scale = T::of(1.0 / (factor * factor) as f64);
+    let scale = T::from_f64(1.0 / (factor * factor) as f64);
     for y in 0..out.height {
         for (block, &value) in out.row_mut(y).chunks_exact_mut(factor).zip(source.row(y / factor)) {
             block.fill(value * scale);
@@ -94,11 +75,11 @@ pub(crate) fn block_mean_adjoint<T: Real>(source: &Plane<T>, factor: usize) -> P
 }
 
 /// Mean over a square window of `2 * radius + 1` pixels a side.
-pub(crate) fn box_mean<T: Real>(source: &Plane<T>, radius: usize) -> Plane<T> {
+pub(super) fn box_mean<T: Real>(source: &Plane<T>, radius: usize) -> Plane<T> {
     let (width, height, r) = (source.width, source.height, radius as isize);
-    let scale = T::of(1.0 / ((2 * radius + 1) * (2 * radius + 1)) as f64);
+    let scale = T::from_f64(1.0 / ((2 * radius + 1) * (2 * radius + 1)) as f64);
     let mut rows = Plane::zeros(width, height);
-    let mut padded = vec![T::zero(); width + 2 * radius];
+    let mut padded = vec![T::ZERO; width + 2 * radius];
     for y in 0..height {
         let row = source.row(y);
         for (i, to) in padded.iter_mut().enumerate() {
@@ -107,7 +88,7 @@ pub(crate) fn box_mean<T: Real>(source: &Plane<T>, radius: usize) -> Plane<T> {
         running_sum(&padded, 2 * radius + 1, rows.row_mut(y));
     }
     let mut out = Plane::zeros(width, height);
-    let mut sum = vec![T::zero(); width];
+    let mut sum = vec![T::ZERO; width];
     for dy in -r..=r {
         accumulate(&mut sum, rows.row(reflect(dy, height)));
     }
@@ -125,12 +106,12 @@ pub(crate) fn box_mean<T: Real>(source: &Plane<T>, radius: usize) -> Plane<T> {
 }
 
 /// Adjoint of [`box_mean`]: the window sum of the zero-extended signal, folded back at the borders.
-pub(crate) fn box_mean_adjoint<T: Real>(source: &Plane<T>, radius: usize) -> Plane<T> {
+pub(super) fn box_mean_adjoint<T: Real>(source: &Plane<T>, radius: usize) -> Plane<T> {
     let (width, height, r) = (source.width, source.height, radius as isize);
     let window = 2 * radius + 1;
-    let scale = T::of(1.0 / (window * window) as f64);
+    let scale = T::from_f64(1.0 / (window * window) as f64);
     let mut rows = Plane::zeros(width, height);
-    let zero_row = vec![T::zero(); width];
+    let zero_row = vec![T::ZERO; width];
     let row_or_zero =
         |y: isize| if (0..height as isize).contains(&y) { source.row(y as usize) } else { &zero_row };
     let mut sum = zero_row.clone();
@@ -142,8 +123,8 @@ pub(crate) fn box_mean_adjoint<T: Real>(source: &Plane<T>, radius: usize) -> Pla
         }
     }
     let mut out = Plane::zeros(width, height);
-    let mut padded = vec![T::zero(); width + 4 * radius];
-    let mut full = vec![T::zero(); width + 2 * radius];
+    let mut padded = vec![T::ZERO; width + 4 * radius];
+    let mut full = vec![T::ZERO; width + 2 * radius];
     for y in 0..height {
         padded[2 * radius..2 * radius + width].copy_from_slice(rows.row(y));
         running_sum(&padded, window, &mut full);
@@ -157,7 +138,7 @@ pub(crate) fn box_mean_adjoint<T: Real>(source: &Plane<T>, radius: usize) -> Pla
 
 /// `out[i]` = sum of `window` values of `padded` from `i`.
 fn running_sum<T: Real>(padded: &[T], window: usize, out: &mut [T]) {
-    let mut sum = padded[..window - 1].iter().fold(T::zero(), |sum, &value| sum + value);
+    let mut sum = padded[..window - 1].iter().fold(T::ZERO, |sum, &value| sum + value);
     for (i, to) in out.iter_mut().enumerate() {
         sum += padded[i + window - 1];
         *to = sum;
@@ -172,12 +153,12 @@ fn accumulate<T: Real>(to: &mut [T], from: &[T]) {
 }
 
 /// Sobel derivatives divided by 8: (∂/∂x, ∂/∂y) in units of value per pixel.
-pub(crate) fn sobel<T: Real>(source: &Plane<T>) -> (Plane<T>, Plane<T>) {
+pub(super) fn sobel<T: Real>(source: &Plane<T>) -> (Plane<T>, Plane<T>) {
     let (width, height) = (source.width, source.height);
     let (mut gx, mut gy) = (Plane::zeros(width, height), Plane::zeros(width, height));
-    let (two, eighth) = (T::of(2.0), T::of(0.125));
-    let mut smooth = vec![T::zero(); width + 2];
-    let mut slope = vec![T::zero(); width + 2];
+    let (two, eighth) = (T::from_f64(2.0), T::from_f64(0.125));
+    let mut smooth = vec![T::ZERO; width + 2];
+    let mut slope = vec![T::ZERO; width + 2];
     for y in 0..height {
         let above = source.row(reflect(y as isize - 1, height));
         let here = source.row(y);
@@ -201,15 +182,15 @@ pub(crate) fn sobel<T: Real>(source: &Plane<T>) -> (Plane<T>, Plane<T>) {
 }
 
 /// Adjoint of [`sobel`]: what the two derivative planes weigh, summed back on the source.
-pub(crate) fn sobel_adjoint<T: Real>(gx: &Plane<T>, gy: &Plane<T>) -> Plane<T> {
+pub(super) fn sobel_adjoint<T: Real>(gx: &Plane<T>, gy: &Plane<T>) -> Plane<T> {
     let (width, height) = (gx.width, gx.height);
     let mut out = Plane::zeros(width, height);
-    let (two, eighth) = (T::of(2.0), T::of(0.125));
-    let mut smooth = vec![T::zero(); width + 2];
-    let mut slope = vec![T::zero(); width + 2];
+    let (two, eighth) = (T::from_f64(2.0), T::from_f64(0.125));
+    let mut smooth = vec![T::ZERO; width + 2];
+    let mut slope = vec![T::ZERO; width + 2];
     for y in 0..height {
-        smooth.fill(T::zero());
-        slope.fill(T::zero());
+        smooth.fill(T::ZERO);
+        slope.fill(T::ZERO);
         let (dx, dy) = (gx.row(y), gy.row(y));
         for x in 0..width {
             smooth[x + 2] += dx[x] * eighth;
@@ -225,7 +206,7 @@ pub(crate) fn sobel_adjoint<T: Real>(gx: &Plane<T>, gy: &Plane<T>) -> Plane<T> {
             line[1 + reflect(-1, width)] += first;
             line[1 + reflect(width as isize, width)] += last;
         }
-        let spread = [(-1, T::one(), -T::one()), (0, two, T::zero()), (1, T::one(), T::one())];
+        let spread = [(-1, T::ONE, -T::ONE), (0, two, T::ZERO), (1, T::ONE, T::ONE)];
         for (dy, of_smooth, of_slope) in spread {
             let to = out.row_mut(reflect(y as isize + dy, height));
             for x in 0..width {

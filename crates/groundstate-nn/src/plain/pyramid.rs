@@ -1,29 +1,18 @@
-//! Fixed, differentiable features of a picture: what the closed-form reference energy looks at.
+//! The features of [`Pyramid`](crate::Pyramid) in readable loops, in f32 or f64: what they are.
 //!
-//! At three scales (1, 1/2, 1/4): rectified gradients in eight directions, the gradient magnitude,
-//! local contrast and colour, averaged (and some of them maximised) over cells of 4 × 4 pixels of
-//! the picture; signed square roots; then each cell together with the mean of its 3 × 3
-//! surroundings. [`Pyramid::backward`] is the exact adjoint, so an energy of these features has a
-//! gradient at the pixels.
+//! [`backward`](Pyramid::backward) is the exact adjoint, so an energy of these features has a gradient at the
+//! pixels.
 
+use super::Real;
 use super::plane::{
-    Plane, Real, block_mean, block_mean_adjoint, box_mean, box_mean_adjoint, reflect, sobel, sobel_adjoint,
+    Plane, block_mean, block_mean_adjoint, box_mean, box_mean_adjoint, reflect, sobel, sobel_adjoint,
 };
 
-/// Edge of a cell in pixels of the picture.
-pub const CELL: usize = 4;
-const SCALES: [usize; 3] = [1, 2, 4];
-const DIRECTIONS: usize = 8;
-/// Radius of the window that local contrast is measured against, in pixels of its scale.
-const CONTRAST_RADIUS: usize = 8;
-/// Keeps the gradient magnitude differentiable at zero.
-const MAGNITUDE_FLOOR: f64 = 1e-8;
-/// Keeps the signed square root differentiable at zero.
-const ROOT_FLOOR: f64 = 1e-6;
+use crate::pyramid::{CELL, CONTRAST_RADIUS, DIRECTIONS, MAGNITUDE_FLOOR, ROOT_FLOOR, SCALES};
 
 /// The feature map φ: pictures of `channels` channels to `cells × dimensions` numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pyramid {
+pub struct Pyramid {
     channels: usize,
 }
 
@@ -44,7 +33,8 @@ struct Row<T> {
 }
 
 impl Pyramid {
-    pub(crate) fn new(channels: usize) -> Self {
+    /// Features of pictures of `channels` channels.
+    pub fn new(channels: usize) -> Self {
         Self { channels }
     }
 
@@ -64,7 +54,7 @@ impl Pyramid {
     }
 
     /// Length of one cell's feature vector.
-    pub(crate) fn dimensions(self) -> usize {
+    pub fn dimensions(self) -> usize {
         2 * self.own()
     }
 
@@ -73,7 +63,7 @@ impl Pyramid {
     /// # Shapes
     /// `picture`: height × width × channels, both edges multiples of [`CELL`]. Result:
     /// (height / 4) × (width / 4) × [`Pyramid::dimensions`].
-    pub(crate) fn forward<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
+    pub fn forward<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
         let pooled = self.pooled(picture, width, height);
         let rooted: Vec<T> = pooled.iter().map(|&value| signed_root(value)).collect();
         self.with_surroundings(&rooted, width / CELL, height / CELL)
@@ -83,18 +73,12 @@ impl Pyramid {
     ///
     /// # Shapes
     /// `weights` like the features; the result like the picture.
-    pub(crate) fn backward<T: Real>(
-        self,
-        picture: &[T],
-        width: usize,
-        height: usize,
-        weights: &[T],
-    ) -> Vec<T> {
+    pub fn backward<T: Real>(self, picture: &[T], width: usize, height: usize, weights: &[T]) -> Vec<T> {
         let own = self.own();
         let pooled = self.pooled(picture, width, height);
         let mut weights = self.with_surroundings_adjoint(weights, width / CELL, height / CELL);
         for (weight, &value) in weights.iter_mut().zip(&pooled) {
-            *weight = *weight * signed_root_slope(value);
+            *weight *= signed_root_slope(value);
         }
         let planes = self.split(picture, width, height);
         let mut gradient: Vec<Plane<T>> = planes.iter().map(|p| Plane::zeros(p.width, p.height)).collect();
@@ -103,10 +87,10 @@ impl Pyramid {
             let offset = i * own / SCALES.len();
             let of_level = self.level_backward(&level, &weights, offset);
             for (to, from) in gradient.iter_mut().zip(&of_level) {
-                to.add_scaled(&block_mean_adjoint(from, scale), T::one());
+                to.add_scaled(&block_mean_adjoint(from, scale), T::ONE);
             }
         }
-        let mut out = vec![T::zero(); picture.len()];
+        let mut out = vec![T::ZERO; picture.len()];
         for (c, plane) in gradient.iter().enumerate() {
             for (to, &value) in out.iter_mut().skip(c).step_by(self.channels).zip(&plane.values) {
                 *to = value;
@@ -134,7 +118,7 @@ impl Pyramid {
     fn pooled<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
         let own = self.own();
         let planes = self.split(picture, width, height);
-        let mut cells = vec![T::zero(); (width / CELL) * (height / CELL) * own];
+        let mut cells = vec![T::ZERO; (width / CELL) * (height / CELL) * own];
         for (i, &scale) in SCALES.iter().enumerate() {
             self.level_forward(&Level::new(&planes, scale), &mut cells, i * own / SCALES.len());
         }
@@ -143,12 +127,12 @@ impl Pyramid {
 
     fn level_forward<T: Real>(self, level: &Level<T>, cells: &mut [T], offset: usize) {
         let (width, height, pool) = (level.gx.width, level.gx.height, level.pool);
-        let mut sums = vec![vec![T::zero(); width]; self.averaged()];
-        let mut peaks = vec![vec![T::zero(); width]; self.maximised()];
+        let mut sums = vec![vec![T::ZERO; width]; self.averaged()];
+        let mut peaks = vec![vec![T::ZERO; width]; self.maximised()];
         let mut row = Row::new(width);
         for cell_y in 0..height / pool {
-            sums.iter_mut().for_each(|line| line.fill(T::zero()));
-            peaks.iter_mut().for_each(|line| line.fill(T::neg_infinity()));
+            sums.iter_mut().for_each(|line| line.fill(T::ZERO));
+            peaks.iter_mut().for_each(|line| line.fill(T::from_f64(f64::NEG_INFINITY)));
             for y in cell_y * pool..(cell_y + 1) * pool {
                 row.compute(level.gx.row(y), level.gy.row(y));
                 for (sum, line) in sums.iter_mut().zip(&row.oriented) {
@@ -164,17 +148,17 @@ impl Pyramid {
                     raise(&mut peaks[1 + self.channels + c], contrast, |v| v);
                 }
             }
-            let scale = T::of(1.0 / (pool * pool) as f64);
+            let scale = T::from_f64(1.0 / (pool * pool) as f64);
             let own = self.own();
             for cell_x in 0..width / pool {
                 let at = (cell_y * (width / pool) + cell_x) * own + offset;
                 let columns = cell_x * pool..(cell_x + 1) * pool;
                 for (f, sum) in sums.iter().enumerate() {
-                    cells[at + f] = sum[columns.clone()].iter().fold(T::zero(), |s, &v| s + v) * scale;
+                    cells[at + f] = sum[columns.clone()].iter().fold(T::ZERO, |s, &v| s + v) * scale;
                 }
                 for (f, peak) in peaks.iter().enumerate() {
                     cells[at + self.averaged() + f] =
-                        peak[columns.clone()].iter().fold(T::neg_infinity(), |m, &v| m.max(v));
+                        peak[columns.clone()].iter().fold(T::from_f64(f64::NEG_INFINITY), |m, &v| m.max(v));
                 }
             }
         }
@@ -184,14 +168,14 @@ impl Pyramid {
     fn level_backward<T: Real>(self, level: &Level<T>, weights: &[T], offset: usize) -> Vec<Plane<T>> {
         let (width, height, pool) = (level.gx.width, level.gx.height, level.pool);
         let (own, channels, averaged) = (self.own(), self.channels, self.averaged());
-        let scale = T::of(1.0 / (pool * pool) as f64);
+        let scale = T::from_f64(1.0 / (pool * pool) as f64);
         let mut dgx = Plane::zeros(width, height);
         let mut dgy = Plane::zeros(width, height);
         let mut dcontrast: Vec<Plane<T>> = (0..channels).map(|_| Plane::zeros(width, height)).collect();
         let mut dcolour = dcontrast.clone();
         let mut row = Row::new(width);
         let mut magnitudes = Plane::zeros(width, pool);
-        let mut spread = vec![vec![T::zero(); width]; averaged];
+        let mut spread = vec![vec![T::ZERO; width]; averaged];
         for cell_y in 0..height / pool {
             let first = cell_y * pool;
             let cell = |cell_x: usize| (cell_y * (width / pool) + cell_x) * own + offset;
@@ -235,17 +219,17 @@ impl Pyramid {
         }
         let dgrey = sobel_adjoint(&dgx, &dgy);
         for c in 0..channels {
-            dcolour[c].add_scaled(&dcontrast[c], T::one());
-            dcolour[c].add_scaled(&box_mean_adjoint(&dcontrast[c], CONTRAST_RADIUS), -T::one());
-            dcolour[c].add_scaled(&dgrey, T::of(1.0 / channels as f64));
+            dcolour[c].add_scaled(&dcontrast[c], T::ONE);
+            dcolour[c].add_scaled(&box_mean_adjoint(&dcontrast[c], CONTRAST_RADIUS), -T::ONE);
+            dcolour[c].add_scaled(&dgrey, T::from_f64(1.0 / channels as f64));
         }
         dcolour
     }
 
     fn with_surroundings<T: Real>(self, cells: &[T], columns: usize, rows: usize) -> Vec<T> {
         let own = self.own();
-        let ninth = T::of(1.0 / 9.0);
-        let mut out = vec![T::zero(); 2 * cells.len()];
+        let ninth = T::from_f64(1.0 / 9.0);
+        let mut out = vec![T::ZERO; 2 * cells.len()];
         for (i, to) in out.chunks_exact_mut(2 * own).enumerate() {
             let (self_part, around) = to.split_at_mut(own);
             self_part.copy_from_slice(&cells[i * own..(i + 1) * own]);
@@ -258,8 +242,8 @@ impl Pyramid {
 
     fn with_surroundings_adjoint<T: Real>(self, weights: &[T], columns: usize, rows: usize) -> Vec<T> {
         let own = self.own();
-        let ninth = T::of(1.0 / 9.0);
-        let mut out = vec![T::zero(); weights.len() / 2];
+        let ninth = T::from_f64(1.0 / 9.0);
+        let mut out = vec![T::ZERO; weights.len() / 2];
         for (i, from) in weights.chunks_exact(2 * own).enumerate() {
             let (self_part, around) = from.split_at(own);
             add(&mut out[i * own..(i + 1) * own], self_part, |v| v);
@@ -278,13 +262,13 @@ impl<T: Real> Level<T> {
             .iter()
             .map(|plane| {
                 let mut contrast = plane.clone();
-                contrast.add_scaled(&box_mean(plane, CONTRAST_RADIUS), -T::one());
+                contrast.add_scaled(&box_mean(plane, CONTRAST_RADIUS), -T::ONE);
                 contrast
             })
             .collect();
         let mut grey = Plane::zeros(colour[0].width, colour[0].height);
         for plane in &colour {
-            grey.add_scaled(plane, T::of(1.0 / colour.len() as f64));
+            grey.add_scaled(plane, T::from_f64(1.0 / colour.len() as f64));
         }
         let (gx, gy) = sobel(&grey);
         Self { pool: CELL / scale, colour, contrast, gx, gy }
@@ -294,23 +278,23 @@ impl<T: Real> Level<T> {
 impl<T: Real> Row<T> {
     fn new(width: usize) -> Self {
         Self {
-            oriented: vec![vec![T::zero(); width]; DIRECTIONS],
-            magnitude: vec![T::zero(); width],
-            inverse_square: vec![T::zero(); width],
+            oriented: vec![vec![T::ZERO; width]; DIRECTIONS],
+            magnitude: vec![T::ZERO; width],
+            inverse_square: vec![T::ZERO; width],
         }
     }
 
     /// Direction k takes max(0, cos(angle − 2πk/8))³ of the magnitude; opposite directions share
     /// their projection, and cos³ · m = (projection)³ / m².
     fn compute(&mut self, gx: &[T], gy: &[T]) {
-        let floor = T::of(MAGNITUDE_FLOOR);
+        let floor = T::from_f64(MAGNITUDE_FLOOR);
         let Self { oriented, magnitude, inverse_square } = self;
         for ((to, inverse), (&gx, &gy)) in
             magnitude.iter_mut().zip(inverse_square.iter_mut()).zip(gx.iter().zip(gy))
         {
             let square = gx * gx + gy * gy + floor;
             *to = square.sqrt();
-            *inverse = T::one() / square;
+            *inverse = T::ONE / square;
         }
         let (forward, backward) = oriented.split_at_mut(DIRECTIONS / 2);
         for (direction, (along, against)) in forward.iter_mut().zip(backward).enumerate() {
@@ -319,22 +303,22 @@ impl<T: Real> Row<T> {
             for (((along, against), &inverse), (&gx, &gy)) in lines.zip(gx.iter().zip(gy)) {
                 let projection = gx * cos + gy * sin;
                 let cubed = projection * projection * projection * inverse;
-                *along = cubed.max(T::zero());
-                *against = (-cubed).max(T::zero());
+                *along = cubed.max(T::ZERO);
+                *against = (-cubed).max(T::ZERO);
             }
         }
     }
 
     /// Adds the gradient of the averaged oriented magnitudes and of the averaged magnitude.
     fn backward(&self, gx: &[T], gy: &[T], weights: &[Vec<T>], dgx: &mut [T], dgy: &mut [T]) {
-        let (two, three) = (T::of(2.0), T::of(3.0));
+        let (two, three) = (T::from_f64(2.0), T::from_f64(3.0));
         for (x, (&gx, &gy)) in gx.iter().zip(gy).enumerate() {
             let m = self.magnitude[x];
             let inverse_square = self.inverse_square[x];
-            let (mut along_x, mut along_y, mut radial) = (T::zero(), T::zero(), weights[DIRECTIONS][x] / m);
+            let (mut along_x, mut along_y, mut radial) = (T::ZERO, T::ZERO, weights[DIRECTIONS][x] / m);
             for (direction, (weight, oriented)) in weights.iter().zip(&self.oriented).enumerate() {
                 let (cos, sin) = unit::<T>(direction);
-                let projection = (gx * cos + gy * sin).max(T::zero());
+                let projection = (gx * cos + gy * sin).max(T::ZERO);
                 let slope = weight[x] * three * projection * projection * inverse_square;
                 along_x += slope * cos;
                 along_y += slope * sin;
@@ -350,25 +334,25 @@ impl<T: Real> Row<T> {
 fn unit<T: Real>(direction: usize) -> (T, T) {
     const HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
     const COS: [f64; DIRECTIONS] = [1.0, HALF, 0.0, -HALF, -1.0, -HALF, 0.0, HALF];
-    (T::of(COS[direction]), T::of(COS[(direction + 6) % DIRECTIONS]))
+    (T::from_f64(COS[direction]), T::from_f64(COS[(direction + 6) % DIRECTIONS]))
 }
 
 fn signed_root<T: Real>(value: T) -> T {
-    let floor = T::of(ROOT_FLOOR);
+    let floor = T::from_f64(ROOT_FLOOR);
     sign(value) * ((value.abs() + floor).sqrt() - floor.sqrt())
 }
 
 fn signed_root_slope<T: Real>(value: T) -> T {
-    T::of(0.5) / (value.abs() + T::of(ROOT_FLOOR)).sqrt()
+    T::from_f64(0.5) / (value.abs() + T::from_f64(ROOT_FLOOR)).sqrt()
 }
 
 fn sign<T: Real>(value: T) -> T {
-    if value > T::zero() {
-        T::one()
-    } else if value < T::zero() {
-        -T::one()
+    if value > T::ZERO {
+        T::ONE
+    } else if value < T::ZERO {
+        -T::ONE
     } else {
-        T::zero()
+        T::ZERO
     }
 }
 
