@@ -37,7 +37,8 @@ pub(crate) fn draw_with_regions(
 /// The values of the default map that heat runs from and to.
 fn range(detector: &Detector) -> (f32, f32) {
     let (mean, spread) = match detector.default_map {
-        MapKind::Energy => centre(&detector.normaliser.energy),
+        // A displacement explains little of a normal part: both maps run alike.
+        MapKind::Energy | MapKind::FreeEnergy => centre(&detector.normaliser.energy),
         MapKind::Gradient => centre(&detector.normaliser.gradient),
         MapKind::EnergyZ | MapKind::GradientZ | MapKind::Fused => (0.0, 1.0),
     };

@@ -9,7 +9,7 @@ use crate::calibrate::{Basis, Calibration};
 use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::drift::{DriftError, Watch};
 use crate::image::{Image, Map, Nuisance, Pose, Preprocessing, Roi};
-use crate::model::{Batch, Energy, EnergyModel};
+use crate::model::{Batch, Energy, EnergyModel, Wanted};
 use crate::regions::Segmentation;
 use crate::score::{MapKind, Maps, Normaliser, Reading, Scores, needs_gradient, read_tiles, step_px};
 
@@ -118,8 +118,8 @@ impl Detector {
         }
         if self.preprocessing.is_tiled() {
             let (preprocessing, light) = (&self.preprocessing, &self.nuisance.light);
-            let gradient = self.needs_gradient(detail);
-            let read = |picture| read_tiles(&self.energy, preprocessing, light, picture, gradient);
+            let wanted = self.wanted(detail);
+            let read = |picture| read_tiles(&self.energy, preprocessing, light, picture, wanted);
             return pictures.iter().map(|picture| self.judge(&read(picture), Pose::IDENTITY)).collect();
         }
         let (poses, aligned): (Vec<Pose>, Vec<Image>) =
@@ -128,19 +128,18 @@ impl Detector {
         readings.par_iter().zip(poses).map(|(reading, pose)| self.judge(reading, pose)).collect()
     }
 
-    fn needs_gradient(&self, detail: Detail) -> bool {
-        detail == Detail::Everything
-            || self.default_map.needs_gradient()
-            || needs_gradient(&self.default_score)
+    fn wanted(&self, detail: Detail) -> Wanted {
+        if detail == Detail::Everything {
+            return Wanted::ALL;
+        }
+        let Wanted { free, gradient } = self.default_map.wants();
+        Wanted { free, gradient: gradient || needs_gradient(&self.default_score) }
     }
 
     fn read(&self, batch: &Batch, detail: Detail) -> Vec<Reading> {
-        if !self.needs_gradient(detail) {
-            return self.energy.local_energies(batch).into_iter().map(Reading::of_energies).collect();
-        }
         let (width, height) = (batch.width, batch.height);
-        let evaluated = self.energy.evaluate(batch).into_par_iter();
-        evaluated.map(|evaluated| Reading::with_gradient(evaluated, width, height)).collect()
+        let evaluated = self.energy.evaluate(batch, self.wanted(detail)).into_par_iter();
+        evaluated.map(|evaluated| Reading::new(evaluated, width, height)).collect()
     }
 
     fn judge(&self, reading: &Reading, pose: Pose) -> Inspection {
@@ -161,7 +160,7 @@ impl Detector {
     /// interest it has its lowest value.
     ///
     /// # Panics
-    /// If the kind needs the gradient, and the inspection was one of [`Detail::Default`] that did not.
+    /// If the kind takes what an inspection of [`Detail::Default`] left out ([`MapKind::wants`]).
     pub fn map(&self, inspection: &Inspection, kind: MapKind, width: usize, height: usize) -> Map {
         let size = self.preprocessing.size;
         let mut map = if self.preprocessing.is_tiled() {

@@ -6,7 +6,7 @@ use groundstate::artifact::{self, ArtifactError};
 use groundstate::calibrate::Basis;
 use groundstate::detector::{Detail, Detector};
 use groundstate::image::{Colour, Image, Reach, Registration};
-use groundstate::model::{Batch, Energy, EnergyModel, Learned, NetworkConfig, Reference};
+use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, NetworkConfig, Reference, Wanted};
 use groundstate::model::{FeatureBank, GaussianConfig};
 use groundstate::regions::Bounds;
 use groundstate::score::SCORE_NAMES;
@@ -83,6 +83,7 @@ fn what_the_default_score_needs_is_the_same_as_in_everything() {
             assert_eq!(detector.peak(all), detector.peak(some));
             let gradient = method == MethodName::Dsm || method == MethodName::Cd;
             assert_eq!(some.maps.gradient.is_some(), gradient, "{method}");
+            assert_eq!(some.maps.free.is_some(), method == MethodName::Gaussian, "{method}");
             assert_eq!(some.scores.len(), if gradient { SCORE_NAMES.len() } else { 6 }, "{method}");
         }
     }
@@ -201,9 +202,11 @@ fn the_gradient_map_of_a_linear_energy_is_exact() {
     }
     let energy = Learned::new(network, parameters, None);
     let pictures = pictures(2);
-    for (found, picture) in energy.evaluate(&Batch::of(&pictures)).iter().zip(&pictures) {
+    for (found, picture) in energy.evaluate(&Batch::of(&pictures), Wanted::ALL).iter().zip(&pictures) {
+        assert_eq!(found.free.as_ref(), Some(&found.local));
+        let gradient = found.gradient.as_ref().unwrap();
         for (gradient, (pixel, local)) in
-            found.gradient.chunks_exact(3).zip(picture.pixels.chunks_exact(3).zip(&found.local.values))
+            gradient.chunks_exact(3).zip(picture.pixels.chunks_exact(3).zip(&found.local.values))
         {
             assert_eq!(gradient, [0.25, -2.0, 0.5]);
             assert!((local - (0.25 * pixel[0] - 2.0 * pixel[1] + 0.5 * pixel[2] + 0.125)).abs() < 1e-6);
@@ -222,13 +225,13 @@ fn a_tilted_energy_is_the_sum_of_its_parts() {
     let learned = Learned::new(network, parameters, None);
     let batch = Batch::of(&pictures[..1]);
     let parts = [EnergyModel::Reference(reference.clone()), EnergyModel::Learned(learned.clone())]
-        .map(|energy| energy.evaluate(&batch).remove(0));
-    let sum = EnergyModel::Tilted(reference, learned).evaluate(&batch).remove(0);
-    for i in 0..sum.local.values.len() {
-        assert_eq!(sum.local.values[i], parts[0].local.values[i] + parts[1].local.values[i]);
-    }
-    for i in 0..sum.gradient.len() {
-        assert_eq!(sum.gradient[i], parts[0].gradient[i] + parts[1].gradient[i]);
+        .map(|energy| energy.evaluate(&batch, Wanted::ALL).remove(0));
+    let sum = EnergyModel::Tilted(reference, learned).evaluate(&batch, Wanted::ALL).remove(0);
+    let values: [fn(&Evaluated) -> &Vec<f32>; 3] =
+        [|e| &e.local.values, |e| &e.free.as_ref().unwrap().values, |e| e.gradient.as_ref().unwrap()];
+    for of in values {
+        let terms = of(&parts[0]).iter().zip(of(&parts[1]));
+        assert_eq!(*of(&sum), terms.map(|(a, b)| a + b).collect::<Vec<f32>>());
     }
 }
 

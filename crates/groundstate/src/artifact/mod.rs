@@ -1,7 +1,7 @@
 //! The model file: a [`Detector`] as [safetensors](https://github.com/huggingface/safetensors).
 //!
 //! Tensors are little-endian `f32`. The metadata has one key, `groundstate`, whose value is JSON:
-//! `format_version` (this build reads 2), `digest` (BLAKE3 over the `detector` text and every
+//! `format_version` ([`FORMAT_VERSION`], no other is read), `digest` (BLAKE3 over the `detector` text and every
 //! tensor's name, shape and bytes, in the order of their names) and `detector` (preprocessing,
 //! energy structure, score and map names, calibration, training record). The same detector gives
 //! the same bytes. Saving writes a temporary file beside the target and renames it, so a reader
@@ -38,8 +38,8 @@ use crate::model::EnergyModel;
 use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
 use tensors::Tensors;
 
-/// Version of the format that this build writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 3;
+/// Version of the format that this build writes and reads.
+pub const FORMAT_VERSION: u32 = 4;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

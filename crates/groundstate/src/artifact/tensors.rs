@@ -41,6 +41,7 @@ struct LearnedDescription {
 #[serde(deny_unknown_fields)]
 struct ReferenceDescription {
     gaussian: GaussianDescription,
+    displacement_px: f32,
     offset: f32,
     scale: f32,
 }
@@ -261,7 +262,8 @@ impl Tensors {
 
     fn put_reference(&mut self, reference: &Reference) -> ReferenceDescription {
         let Reference { ref gaussian, offset, scale } = *reference;
-        ReferenceDescription { gaussian: self.put_gaussian(gaussian), offset, scale }
+        let displacement_px = gaussian.displacement_px;
+        ReferenceDescription { gaussian: self.put_gaussian(gaussian), displacement_px, offset, scale }
     }
 
     fn take_reference(
@@ -269,13 +271,14 @@ impl Tensors {
         description: &ReferenceDescription,
         preprocessing: Preprocessing,
     ) -> Result<Reference, String> {
-        let &ReferenceDescription { ref gaussian, offset, scale } = description;
+        let &ReferenceDescription { ref gaussian, displacement_px, offset, scale } = description;
         if !(offset.is_finite() && scale.is_finite() && scale > 0.0) {
             return Err(format!(
                 "the reference energy has offset {offset} and scale {scale}, expected a number and a positive one"
             ));
         }
-        Ok(Reference { gaussian: self.take_gaussian(gaussian, preprocessing)?, offset, scale })
+        let gaussian = self.take_gaussian(gaussian, displacement_px, preprocessing)?;
+        Ok(Reference { gaussian, offset, scale })
     }
 
     fn put_gaussian(&mut self, gaussian: &Gaussian) -> GaussianDescription {
@@ -298,6 +301,7 @@ impl Tensors {
     fn take_gaussian(
         &mut self,
         description: &GaussianDescription,
+        displacement_px: f32,
         preprocessing: Preprocessing,
     ) -> Result<Gaussian, String> {
         let &GaussianDescription { columns, rows, channels, dimensions } = description;
@@ -316,6 +320,7 @@ impl Tensors {
             rows,
             channels,
             dimensions,
+            displacement_px,
             centre: values("reference.centre")?,
             whitening: values("reference.whitening")?,
             mean: values("reference.mean")?,

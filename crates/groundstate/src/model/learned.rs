@@ -7,7 +7,7 @@ use groundstate_nn::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Energy, Evaluated};
+use super::{Batch, Energy, Evaluated, Wanted};
 use crate::image::Map;
 
 /// Pictures that go through the network at once when it is read, and pixels: of large ones fewer.
@@ -168,32 +168,25 @@ impl Energy for Learned {
         self.network.total_stride()
     }
 
-    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
-        let (height, width) = self.grid(batch);
-        self.with_executor(batch, |executor| {
-            self.chunks(batch)
-                .flat_map(|(pictures, levels)| {
-                    let local = executor.forward(pictures, &levels);
-                    let maps = local.chunks_exact(height * width);
-                    maps.map(|values| Map { width, height, values: values.to_vec() }).collect::<Vec<_>>()
-                })
-                .collect()
-        })
-    }
-
-    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         let (height, width) = self.grid(batch);
         self.with_executor(batch, |executor| {
             let mut found = Vec::with_capacity(batch.count);
             for (pictures, levels) in self.chunks(batch) {
-                let local = executor.forward(pictures, &levels).to_vec();
-                let gradient = executor.input_gradient(&vec![1.0; local.len()]);
-                let pairs =
-                    local.chunks_exact(height * width).zip(gradient.chunks_exact(batch.picture_len()));
-                found.extend(pairs.map(|(local, gradient)| Evaluated {
-                    local: Map { width, height, values: local.to_vec() },
-                    gradient: gradient.to_vec(),
-                }));
+                let first = found.len();
+                found.extend(executor.forward(pictures, &levels).chunks_exact(height * width).map(
+                    |values| {
+                        let local = Map { width, height, values: values.to_vec() };
+                        Evaluated { free: wanted.free.then(|| local.clone()), local, gradient: None }
+                    },
+                ));
+                if wanted.gradient {
+                    let ones = vec![1.0; (found.len() - first) * height * width];
+                    let gradients = executor.input_gradient(&ones).chunks_exact(batch.picture_len());
+                    for (evaluated, gradient) in found[first..].iter_mut().zip(gradients) {
+                        evaluated.gradient = Some(gradient.to_vec());
+                    }
+                }
             }
             found
         })

@@ -75,14 +75,32 @@ impl Batch {
     }
 }
 
+/// What an energy is asked for besides its local energies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The free energies.
+    pub free: bool,
+    /// The gradient at the pixels.
+    pub gradient: bool,
+}
+
+impl Wanted {
+    /// Everything there is.
+    pub const ALL: Self = Self { free: true, gradient: true };
+}
+
 /// What an energy says of one picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluated {
     /// Local energies e(u, v) on the energy's own grid, [`Energy::stride`] pixels a step.
     pub local: Map,
-    /// ∂E/∂x at every value of the picture (height × width × channels), E the sum of the local
+    /// Local free energies −log Σ_d π(d) exp(−e_d(u, v)) over the displacements d that what is seen at
+    /// (u, v) may have, if they were wanted. Those of an energy without displacements are its local
     /// energies.
-    pub gradient: Vec<f32>,
+    pub free: Option<Map>,
+    /// ∂E/∂x at every value of the picture (height × width × channels), E the sum of the local
+    /// energies, if it was wanted.
+    pub gradient: Option<Vec<f32>>,
 }
 
 /// A differentiable energy of pictures, as a sum of local energies.
@@ -90,9 +108,11 @@ pub trait Energy: Send + Sync {
     /// Pixels of the picture per step of the grid of local energies.
     fn stride(&self) -> usize;
 
-    /// Local energies of every picture.
-    fn local_energies(&self, batch: &Batch) -> Vec<Map>;
+    /// Local energies of every picture, and what else is wanted.
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated>;
 
-    /// Local energies and their gradient at the pixels, of every picture.
-    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated>;
+    /// Local energies of every picture.
+    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
+        self.evaluate(batch, Wanted::default()).into_iter().map(|evaluated| evaluated.local).collect()
+    }
 }

@@ -9,7 +9,7 @@ use groundstate_nn::{Backend, Features, Pyramid};
 use rayon::prelude::*;
 
 use super::gaussian::{Projection, Projector, check_lengths, invert_factors};
-use super::{Batch, CELL, Cut, Energy, Evaluated, GaussianConfig, GaussianError};
+use super::{Batch, CELL, Cut, Energy, Evaluated, GaussianConfig, GaussianError, Wanted};
 use crate::image::{Grid, Map};
 
 /// Most positions that a mean and a covariance are kept for: 64 × 64.
@@ -238,14 +238,6 @@ impl TiledGaussian {
             gradient.then(|| features.pyramid().backward(&features, &projector.adjoint(&slopes, columns)));
         (local, gradient)
     }
-
-    /// Every picture of a batch in one piece.
-    fn whole(&self, batch: &Batch, gradient: bool) -> Vec<(Map, Option<Vec<f32>>)> {
-        let place = Place { left: 0, top: 0, width: batch.width, height: batch.height };
-        let picture = |values: &[f32]| Batch { count: 1, values: values.to_vec(), ..*batch };
-        let pictures = batch.values.par_chunks_exact(batch.picture_len());
-        pictures.map(|values| self.window(&picture(values), &place, gradient)).collect()
-    }
 }
 
 impl Energy for TiledGaussian {
@@ -253,15 +245,14 @@ impl Energy for TiledGaussian {
         CELL
     }
 
-    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
-        self.whole(batch, false).into_iter().map(|(local, _)| local).collect()
-    }
-
-    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
-        let with_gradient = |(local, gradient): (Map, Option<Vec<f32>>)| Evaluated {
-            local,
-            gradient: gradient.expect("it was asked for"),
-        };
-        self.whole(batch, true).into_iter().map(with_gradient).collect()
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
+        let place = Place { left: 0, top: 0, width: batch.width, height: batch.height };
+        let picture = |values: &[f32]| Batch { count: 1, values: values.to_vec(), ..*batch };
+        let pictures = batch.values.par_chunks_exact(batch.picture_len());
+        let evaluated = pictures.map(|values| {
+            let (local, gradient) = self.window(&picture(values), &place, wanted.gradient);
+            Evaluated { free: wanted.free.then(|| local.clone()), local, gradient }
+        });
+        evaluated.collect()
     }
 }

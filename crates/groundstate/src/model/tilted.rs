@@ -1,6 +1,6 @@
 //! The energy of a detector: a closed-form reference, a learned network, or their sum.
 
-use super::{Batch, CELL, Energy, Evaluated, Gaussian, Learned, MARGIN_PX, Place, TiledGaussian};
+use super::{Batch, CELL, Energy, Evaluated, Gaussian, Learned, MARGIN_PX, Place, TiledGaussian, Wanted};
 use crate::image::Map;
 
 /// The closed-form energy as a term of a sum: `scale · (e − offset)`.
@@ -41,23 +41,23 @@ impl Reference {
         local
     }
 
-    /// Local energies on a grid of `stride` pixels a step, at most [`CELL`].
-    pub(crate) fn local_on_grid(&self, batch: &Batch, stride: usize) -> Vec<Map> {
-        self.gaussian.local_energies(batch).into_iter().map(|local| self.on_grid(local, stride)).collect()
-    }
-
-    /// As [`Reference::local_on_grid`], with the gradient of the sum over that grid.
-    pub(crate) fn evaluate_on_grid(&self, batch: &Batch, stride: usize) -> Vec<Evaluated> {
+    /// Local energies on a grid of `stride` pixels a step, at most [`CELL`]; the gradient is that of their
+    /// sum over that grid.
+    pub(crate) fn evaluate_on_grid(&self, batch: &Batch, stride: usize, wanted: Wanted) -> Vec<Evaluated> {
         // Bilinear interpolation gives every cell the same weight in the sum: that of the grid's
         // points in it.
         let points = (CELL / stride * (CELL / stride)) as f32;
-        let mut found = self.gaussian.evaluate(batch);
-        for evaluated in &mut found {
-            let local = std::mem::replace(&mut evaluated.local, Map::filled(1, 1, 0.0));
-            evaluated.local = self.on_grid(local, stride);
-            evaluated.gradient.iter_mut().for_each(|g| *g *= self.scale * points);
-        }
-        found
+        let scaled = |mut gradient: Vec<f32>| {
+            gradient.iter_mut().for_each(|g| *g *= self.scale * points);
+            gradient
+        };
+        let found = self.gaussian.evaluate(batch, wanted).into_iter();
+        let on_grid = found.map(|Evaluated { local, free, gradient }| Evaluated {
+            local: self.on_grid(local, stride),
+            free: free.map(|free| self.on_grid(free, stride)),
+            gradient: gradient.map(scaled),
+        });
+        on_grid.collect()
     }
 
     fn on_grid(&self, local: Map, stride: usize) -> Map {
@@ -96,11 +96,9 @@ impl EnergyModel {
         if let Self::Tiled(tiled) = self {
             return tiled.window(batch, place, gradient);
         }
-        if gradient {
-            let Evaluated { local, gradient } = self.evaluate(batch).remove(0);
-            return (local, Some(gradient));
-        }
-        (self.local_energies(batch).remove(0), None)
+        let Evaluated { local, gradient, .. } =
+            self.evaluate(batch, Wanted { free: false, gradient }).remove(0);
+        (local, gradient)
     }
 }
 
@@ -109,35 +107,31 @@ impl Energy for EnergyModel {
         self.learned().map_or(CELL, Energy::stride)
     }
 
-    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         match self {
-            Self::Reference(reference) => reference.local_on_grid(batch, CELL),
-            Self::Learned(learned) => learned.local_energies(batch),
-            Self::Tiled(tiled) => tiled.local_energies(batch),
+            Self::Reference(reference) => reference.evaluate_on_grid(batch, CELL, wanted),
+            Self::Learned(learned) => learned.evaluate(batch, wanted),
+            Self::Tiled(tiled) => tiled.evaluate(batch, wanted),
             Self::Tilted(reference, learned) => {
-                let mut sum = learned.local_energies(batch);
-                for (to, from) in sum.iter_mut().zip(reference.local_on_grid(batch, self.stride())) {
-                    add(&mut to.values, &from.values);
-                }
-                sum
+                let sum = learned.evaluate(batch, wanted).into_iter();
+                let terms = reference.evaluate_on_grid(batch, self.stride(), wanted);
+                sum.zip(&terms).map(|(learned, reference)| learned.plus(reference)).collect()
             }
         }
     }
+}
 
-    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
-        match self {
-            Self::Reference(reference) => reference.evaluate_on_grid(batch, CELL),
-            Self::Learned(learned) => learned.evaluate(batch),
-            Self::Tiled(tiled) => tiled.evaluate(batch),
-            Self::Tilted(reference, learned) => {
-                let mut sum = learned.evaluate(batch);
-                for (to, from) in sum.iter_mut().zip(reference.evaluate_on_grid(batch, self.stride())) {
-                    add(&mut to.local.values, &from.local.values);
-                    add(&mut to.gradient, &from.gradient);
-                }
-                sum
-            }
+impl Evaluated {
+    /// What the sum of two energies says, where this is what one says and `other` what the other does.
+    fn plus(mut self, other: &Self) -> Self {
+        add(&mut self.local.values, &other.local.values);
+        if let (Some(to), Some(from)) = (&mut self.free, &other.free) {
+            add(&mut to.values, &from.values);
         }
+        if let (Some(to), Some(from)) = (&mut self.gradient, &other.gradient) {
+            add(to, from);
+        }
+        self
     }
 }
 

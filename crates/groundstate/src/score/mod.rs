@@ -21,7 +21,7 @@ pub(crate) use tiles::read_tiles;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Grid, Map, Pose, Preprocessing};
-use crate::model::Energy;
+use crate::model::{Energy, Wanted};
 use reading::GRADIENT_BLOCK;
 
 /// Floor of the squared gradient inside the logarithm, as a share of its mean over normal pictures.
@@ -43,6 +43,8 @@ pub enum Stabiliser {
 pub enum MapKind {
     /// Stabilised local energies, as they are.
     Energy,
+    /// Stabilised local free energies, as they are: what no displacement of the part explains.
+    FreeEnergy,
     /// Logarithm of the smoothed squared gradient, as it is.
     Gradient,
     /// Energy map, z-normalised by position.
@@ -55,12 +57,14 @@ pub enum MapKind {
 
 impl MapKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Energy, Self::Gradient, Self::EnergyZ, Self::GradientZ, Self::Fused];
+    pub const ALL: [Self; 6] =
+        [Self::Energy, Self::FreeEnergy, Self::Gradient, Self::EnergyZ, Self::GradientZ, Self::Fused];
 
     /// The name in flags, JSON and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Energy => "energy",
+            Self::FreeEnergy => "free_energy",
             Self::Gradient => "gradient",
             Self::EnergyZ => "energy_z",
             Self::GradientZ => "gradient_z",
@@ -68,9 +72,12 @@ impl MapKind {
         }
     }
 
-    /// Whether it takes the gradient at the pixels and not the local energies alone.
-    pub fn needs_gradient(self) -> bool {
-        !matches!(self, Self::Energy | Self::EnergyZ)
+    /// What it takes besides the local energies.
+    pub fn wants(self) -> Wanted {
+        Wanted {
+            free: self == Self::FreeEnergy,
+            gradient: matches!(self, Self::Gradient | Self::GradientZ | Self::Fused),
+        }
     }
 }
 
@@ -94,6 +101,8 @@ pub struct Maps {
     pub energy: Map,
     /// Normalised energy map.
     pub energy_z: Map,
+    /// Stabilised local free energies, if they were read.
+    pub free: Option<Map>,
     /// What the gradient says, if it was read.
     pub gradient: Option<GradientMaps>,
 }
@@ -139,12 +148,17 @@ impl Normaliser {
         let mut energy = stabilise(&reading.local, self.stabiliser);
         self.energy.fill_unseen(&mut energy, pose);
         let energy_z = self.energy.normalise(&energy);
+        let free = reading.free.as_ref().map(|free| {
+            let mut free = stabilise(free, self.stabiliser);
+            self.energy.fill_unseen(&mut free, pose);
+            free
+        });
         let gradient = reading.gradient.as_ref().map(|gradient| {
             let mut log = log_map(&gradient.squared, self.gradient_floor);
             self.gradient.fill_unseen(&mut log, pose);
             GradientMaps { z: self.gradient.normalise(&log), log }
         });
-        Maps { energy, energy_z, gradient }
+        Maps { energy, energy_z, free, gradient }
     }
 }
 
@@ -152,16 +166,11 @@ impl Maps {
     /// One of the maps at `width` × `height` pixels, smoothed over one step of its grid.
     ///
     /// # Panics
-    /// If the kind needs the gradient, which was not read.
+    /// If the kind takes what was not read ([`MapKind::wants`]).
     pub fn at_resolution(&self, kind: MapKind, width: usize, height: usize) -> Map {
-        let smooth = |map: &Map| map.resize_bilinear(width, height);
-        let gradient = || self.gradient.as_ref().expect("a gradient map is asked of what read the gradient");
-        let map = match kind {
-            MapKind::Energy => smooth(&self.energy),
-            MapKind::Gradient => smooth(&gradient().log),
-            MapKind::EnergyZ => smooth(&self.energy_z),
-            MapKind::GradientZ => smooth(&gradient().z),
-            MapKind::Fused => fused(&self.energy_z, &gradient().z, width, height),
+        let map = match self.of(kind) {
+            Some(map) => map.resize_bilinear(width, height),
+            None => fused(&self.energy_z, &self.gradients().z, width, height),
         };
         map.gaussian_blur(width as f32 / 64.0)
     }
@@ -169,19 +178,31 @@ impl Maps {
     /// One of the maps on its own grid, smoothed over one step of it: for pictures that keep their size.
     ///
     /// # Panics
-    /// If the kind needs the gradient, which was not read.
+    /// If the kind takes what was not read ([`MapKind::wants`]).
     pub fn on_grid(&self, kind: MapKind) -> Map {
-        let gradient = || self.gradient.as_ref().expect("a gradient map is asked of what read the gradient");
-        let map = match kind {
-            MapKind::Energy => &self.energy,
-            MapKind::Gradient => &gradient().log,
-            MapKind::EnergyZ => &self.energy_z,
-            MapKind::GradientZ => &gradient().z,
-            MapKind::Fused => {
-                &fused(&self.energy_z, &gradient().z, self.energy_z.width, self.energy_z.height)
+        let (width, height) = (self.energy_z.width, self.energy_z.height);
+        match self.of(kind) {
+            Some(map) => map.gaussian_blur(1.0),
+            None => fused(&self.energy_z, &self.gradients().z, width, height).gaussian_blur(1.0),
+        }
+    }
+
+    /// A map as it was read; `None` for the sum of two.
+    fn of(&self, kind: MapKind) -> Option<&Map> {
+        match kind {
+            MapKind::Energy => Some(&self.energy),
+            MapKind::FreeEnergy => {
+                Some(self.free.as_ref().expect("free energies are asked of what read them"))
             }
-        };
-        map.gaussian_blur(1.0)
+            MapKind::Gradient => Some(&self.gradients().log),
+            MapKind::EnergyZ => Some(&self.energy_z),
+            MapKind::GradientZ => Some(&self.gradients().z),
+            MapKind::Fused => None,
+        }
+    }
+
+    fn gradients(&self) -> &GradientMaps {
+        self.gradient.as_ref().expect("a gradient map is asked of what read the gradient")
     }
 
     /// The highest value of one of the maps at the resolution that the energy sees, or on its own grid
@@ -209,7 +230,7 @@ fn fused(energy_z: &Map, gradient_z: &Map, width: usize, height: usize) -> Map {
 pub(crate) fn step_px(kind: MapKind, energy: &impl Energy) -> usize {
     match kind {
         MapKind::Gradient | MapKind::GradientZ => GRADIENT_BLOCK,
-        MapKind::Energy | MapKind::EnergyZ | MapKind::Fused => energy.stride(),
+        MapKind::Energy | MapKind::FreeEnergy | MapKind::EnergyZ | MapKind::Fused => energy.stride(),
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) const GRADIENT_BLUR: f32 = 1.0;
 pub struct Reading {
     /// Local energies on the energy's own grid.
     pub(super) local: Map,
+    /// Local free energies on the same grid, if they were computed.
+    pub(super) free: Option<Map>,
     /// What the gradient at the pixels comes to, if it was computed.
     pub(super) gradient: Option<GradientReading>,
 }
@@ -29,22 +31,14 @@ pub(super) struct GradientReading {
 }
 
 impl Reading {
-    /// Local energies alone.
-    pub fn of_energies(local: Map) -> Self {
-        Self { local, gradient: None }
-    }
-
-    /// Local energies and gradient of a picture of `width` × `height` pixels.
-    pub fn with_gradient(evaluated: Evaluated, width: usize, height: usize) -> Self {
-        let gradient = &evaluated.gradient;
-        let count = gradient.len() as f64;
-        let sum = |of: fn(f64) -> f64| gradient.iter().map(|&g| of(f64::from(g))).sum::<f64>();
-        let gradient = GradientReading {
-            squared: squared_gradient(gradient, width, height),
-            mean_absolute: sum(f64::abs) / count,
-            root_mean_square: (sum(|g| g * g) / count).sqrt(),
-        };
-        Self { local: evaluated.local, gradient: Some(gradient) }
+    /// Keeps what was evaluated of a picture of `width` × `height` pixels.
+    pub fn new(evaluated: Evaluated, width: usize, height: usize) -> Self {
+        let Evaluated { local, free, gradient } = evaluated;
+        Self {
+            local,
+            free,
+            gradient: gradient.map(|gradient| GradientReading::new(&gradient, width, height)),
+        }
     }
 
     /// The squared gradient on its blocks.
@@ -53,6 +47,18 @@ impl Reading {
     /// Without gradient.
     pub(super) fn squared_gradient(&self) -> &Map {
         &self.gradient.as_ref().expect("statistics are taken of readings with gradient").squared
+    }
+}
+
+impl GradientReading {
+    fn new(gradient: &[f32], width: usize, height: usize) -> Self {
+        let count = gradient.len() as f64;
+        let sum = |of: fn(f64) -> f64| gradient.iter().map(|&g| of(f64::from(g))).sum::<f64>();
+        Self {
+            squared: squared_gradient(gradient, width, height),
+            mean_absolute: sum(f64::abs) / count,
+            root_mean_square: (sum(|g| g * g) / count).sqrt(),
+        }
     }
 }
 
@@ -78,8 +84,9 @@ mod tests {
 
     #[test]
     fn a_constant_gradient_has_its_square_everywhere() {
-        let evaluated = Evaluated { local: Map::filled(3, 2, 1.0), gradient: vec![-0.5; 12 * 8 * 3] };
-        let reading = Reading::with_gradient(evaluated, 12, 8);
+        let gradient = Some(vec![-0.5; 12 * 8 * 3]);
+        let evaluated = Evaluated { local: Map::filled(3, 2, 1.0), free: None, gradient };
+        let reading = Reading::new(evaluated, 12, 8);
         assert_eq!((reading.squared_gradient().width, reading.squared_gradient().height), (3, 2));
         assert!(reading.squared_gradient().values.iter().all(|v| (v - 0.75).abs() < 1e-6));
         let gradient = reading.gradient.unwrap();

@@ -2,6 +2,7 @@
 
 use super::reading::{GRADIENT_BLOCK, GRADIENT_BLUR, GradientReading, Reading};
 use crate::image::Map;
+use crate::model::Wanted;
 
 /// What the tiles of one picture have said so far.
 pub(crate) struct Stitch {
@@ -10,6 +11,7 @@ pub(crate) struct Stitch {
     stride: usize,
     channels: usize,
     local: Map,
+    free: bool,
     squared: Option<Map>,
     sum_absolute: f64,
     sum_squared: f64,
@@ -30,7 +32,7 @@ pub(crate) struct Window {
 impl Stitch {
     /// A picture of `width` × `height` pixels, `channels` values of the gradient each, before its first
     /// tile; the grid of local energies has `stride` pixels a step.
-    pub(crate) fn new(width: usize, height: usize, channels: usize, stride: usize, gradient: bool) -> Self {
+    pub(crate) fn new(width: usize, height: usize, channels: usize, stride: usize, wanted: Wanted) -> Self {
         let blank = |step: usize| Map::filled(width.div_ceil(step), height.div_ceil(step), 0.0);
         Self {
             width,
@@ -38,7 +40,8 @@ impl Stitch {
             stride,
             channels,
             local: blank(stride),
-            squared: gradient.then(|| blank(GRADIENT_BLOCK)),
+            free: wanted.free,
+            squared: wanted.gradient.then(|| blank(GRADIENT_BLOCK)),
             sum_absolute: 0.0,
             sum_squared: 0.0,
         }
@@ -81,6 +84,7 @@ impl Stitch {
                 root_mean_square: (self.sum_squared / count).sqrt(),
             }
         });
-        Reading { local: self.local, gradient }
+        // Energies of pictures that keep their size know no displacements.
+        Reading { free: self.free.then(|| self.local.clone()), local: self.local, gradient }
     }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Reading, Stitch, Window};
 use crate::image::{Image, Light, Preprocessing};
-use crate::model::{Cut, Energy, EnergyModel, Tile, Tiling};
+use crate::model::{Cut, Energy, EnergyModel, Tile, Tiling, Wanted};
 
 /// Reads a picture that keeps its size, under the light of the mean normal one.
 ///
@@ -14,19 +14,19 @@ pub(crate) fn read_tiles(
     preprocessing: &Preprocessing,
     light: &Light,
     picture: &Image,
-    gradient: bool,
+    wanted: Wanted,
 ) -> Reading {
     let (width, height) = (picture.width, picture.height);
     let tiling = Tiling::new(width, height, preprocessing.size, energy.margin_px());
     let gain = light.gain(picture);
     let read = |&tile: &Tile| {
         let Cut { place, batch, .. } = tiling.cut(picture, preprocessing, tile, gain);
-        let (local, gradient) = energy.window(&batch, &place, gradient);
+        let (local, gradient) = energy.window(&batch, &place, wanted.gradient);
         Window { at: tile.window, width: batch.width, local, gradient }
     };
     // A network's own work is spread over the threads.
     let at_once = if energy.learned().is_some() { 1 } else { rayon::current_num_threads() };
-    let mut stitch = Stitch::new(width, height, preprocessing.channels(), energy.stride(), gradient);
+    let mut stitch = Stitch::new(width, height, preprocessing.channels(), energy.stride(), wanted);
     for tiles in tiling.tiles().chunks(at_once) {
         let windows: Vec<Window> = tiles.par_iter().map(read).collect();
         for (tile, window) in tiles.iter().zip(&windows) {

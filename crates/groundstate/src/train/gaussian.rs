@@ -47,7 +47,8 @@ impl Method for ClosedForm {
             // A registered position is no longer one place of the scene: dust and shadows of the
             // background move through it, and its own spread says little about the next picture.
             default_score: if lesson.registered { "energy_top" } else { "energy_z_top" },
-            default_map: MapKind::Energy,
+            // Registered parts are not displaced any more.
+            default_map: if lesson.registered { MapKind::Energy } else { MapKind::FreeEnergy },
             pictures: pictures.len(),
             steps: 0,
             planned_steps: None,

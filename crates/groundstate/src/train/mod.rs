@@ -41,7 +41,7 @@ use rayon::prelude::*;
 use crate::calibrate::{Basis, Calibration};
 use crate::detector::{CurvePoint, Detail, Detector, TrainingRecord};
 use crate::image::{Image, Nuisance, Pose, Preprocessing};
-use crate::model::{Batch, Energy, EnergyModel};
+use crate::model::{Batch, Energy, EnergyModel, Wanted};
 use crate::score::{MapKind, Normaliser, Reading, Stabiliser};
 
 /// Pictures that are evaluated at once when the held-out ones are read.
@@ -269,8 +269,8 @@ fn read(energy: &impl Energy, pictures: &[&Image]) -> Vec<Reading> {
         .flat_map(|chunk| {
             let batch = Batch::of(chunk.iter().copied());
             let (width, height) = (batch.width, batch.height);
-            let evaluated = energy.evaluate(&batch).into_par_iter();
-            evaluated.map(|e| Reading::with_gradient(e, width, height)).collect::<Vec<Reading>>()
+            let evaluated = energy.evaluate(&batch, Wanted::ALL).into_par_iter();
+            evaluated.map(|e| Reading::new(e, width, height)).collect::<Vec<Reading>>()
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use groundstate_nn::{Executor, LastLayer, Parameters};
 
 use super::TrainError;
-use crate::model::{Batch, Learned, NetworkConfig, Reference};
+use crate::model::{Batch, Learned, NetworkConfig, Reference, Wanted};
 
 /// A network in training, on top of a reference energy if there is one.
 ///
@@ -88,8 +88,8 @@ impl Student {
     pub(super) fn energies(&mut self, pictures: &[f32], noise_levels: &[f32]) -> Vec<f32> {
         let mut local = self.executor.forward(pictures, noise_levels).to_vec();
         if let Some(reference) = &self.reference {
-            let maps = reference.local_on_grid(&self.batch(pictures), self.stride);
-            for (to, from) in local.iter_mut().zip(maps.iter().flat_map(|map| &map.values)) {
+            let found = reference.evaluate_on_grid(&self.batch(pictures), self.stride, Wanted::default());
+            for (to, from) in local.iter_mut().zip(found.iter().flat_map(|found| &found.local.values)) {
                 *to += from;
             }
         }
@@ -113,10 +113,12 @@ impl Student {
         let spread: Vec<f32> = weights.iter().flat_map(|&w| std::iter::repeat_n(w, self.cells)).collect();
         let mut gradient = self.executor.input_gradient(&spread).to_vec();
         if let Some(reference) = &self.reference {
-            let found = reference.evaluate_on_grid(&self.batch(pictures), self.stride);
+            let wanted = Wanted { free: false, gradient: true };
+            let found = reference.evaluate_on_grid(&self.batch(pictures), self.stride, wanted);
+            let found = found.iter().filter_map(|found| found.gradient.as_ref());
             let parts = gradient.chunks_exact_mut(self.shape.picture_len());
-            for ((to, from), &weight) in parts.zip(&found).zip(weights) {
-                to.iter_mut().zip(&from.gradient).for_each(|(to, g)| *to += weight * g);
+            for ((to, from), &weight) in parts.zip(found).zip(weights) {
+                to.iter_mut().zip(from).for_each(|(to, g)| *to += weight * g);
             }
         }
         gradient

@@ -21,7 +21,7 @@ use super::{assemble, calibrate_on};
 use crate::detector::Detail;
 use crate::image::{Grid, Image, ImageError, Light, Map, Nuisance, Pose, Preprocessing};
 use crate::model::{
-    Batch, CELL, Cut, EnergyModel, MARGIN_PX, MAX_POSITIONS, STEP_PX, Tile, TiledBank, Tiling,
+    Batch, CELL, Cut, EnergyModel, MARGIN_PX, MAX_POSITIONS, STEP_PX, Tile, TiledBank, Tiling, Wanted,
 };
 use crate::score::{MapKind, Reading, Stabiliser, read_tiles};
 
@@ -114,7 +114,7 @@ impl Setting<'_> {
     }
 
     fn reading(&self, energy: &EnergyModel, member: usize) -> Result<Reading, TrainError> {
-        Ok(read_tiles(energy, &self.preprocessing, &self.light, &self.read(member)?, true))
+        Ok(read_tiles(energy, &self.preprocessing, &self.light, &self.read(member)?, Wanted::ALL))
     }
 
     /// The closed form, cross-fitted as with pictures that are scaled.

@@ -113,6 +113,7 @@ impl FeatureBank {
             rows: self.rows,
             channels: self.channels,
             dimensions: k,
+            displacement_px: self.config.displacement_px,
             centre: self.projection.centre.clone(),
             whitening: self.projection.matrix.clone(),
             mean,

@@ -11,6 +11,7 @@
 //! without a pretrained network).
 
 mod bank;
+mod displacement;
 mod moments;
 mod projection;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use groundstate_nn::{Backend, Features, Pyramid};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, CELL, Energy, Evaluated};
+use super::{Batch, CELL, Energy, Evaluated, Wanted};
 use crate::image::Map;
 
 /// Settings of the closed-form energy.
@@ -43,11 +44,20 @@ pub struct GaussianConfig {
     pub ridge: f64,
     /// Each picture counts once more, moved by this many pixels: parts are never placed exactly.
     pub shift_px: usize,
+    /// Standard deviation of the displacement that free energies sum out, in pixels; 0 for none.
+    pub displacement_px: f32,
 }
 
 impl Default for GaussianConfig {
     fn default() -> Self {
-        Self { dimensions: 64, factors: 24, pooled_weight: 0.5, ridge: 0.005, shift_px: 2 }
+        Self {
+            dimensions: 64,
+            factors: 24,
+            pooled_weight: 0.5,
+            ridge: 0.003,
+            shift_px: 2,
+            displacement_px: 2.0,
+        }
     }
 }
 
@@ -98,6 +108,8 @@ pub struct Gaussian {
     pub channels: usize,
     /// Kept dimensions k.
     pub dimensions: usize,
+    /// Standard deviation of the displacement that free energies sum out, in pixels.
+    pub displacement_px: f32,
     pub(crate) centre: Vec<f32>,
     pub(crate) whitening: Vec<f32>,
     pub(crate) mean: Vec<f32>,
@@ -125,7 +137,7 @@ impl GaussianConfig {
         if self.shift_px > 64 {
             return error("shift_px", self.shift_px as f64, "at most 64 pixels");
         }
-        Ok(())
+        check_displacement(self.displacement_px)
     }
 }
 
@@ -138,6 +150,7 @@ impl Gaussian {
         let (k, g) = (self.dimensions, self.columns * self.rows);
         let lengths = [&self.centre, &self.whitening, &self.mean, &self.factor].map(Vec::len);
         check_lengths(self.channels, k, g, lengths)?;
+        check_displacement(self.displacement_px)?;
         if !self.variation.len().is_multiple_of(g * k) {
             return Err(GaussianError::Array {
                 name: "variation",
@@ -171,30 +184,35 @@ impl Gaussian {
         deviation
     }
 
-    /// Replaces deviations δ of pictures by y = L⁻¹ δ, after what varies in whole pictures is taken out.
+    /// Takes what varies in whole pictures out of their deviations.
     ///
     /// All that is kept of a row of cells is read once for all pictures.
-    fn whiten(&self, deviations: &mut [Vec<f32>]) {
-        let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+    fn unvary(&self, deviations: &mut [Vec<f32>]) {
+        let row = self.columns * self.dimensions;
         let coordinates = self.coordinates(deviations);
         by_row(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
             variation::remove(&self.variation, self.mean.len(), y * row, &coordinates, &mut rows);
+        });
+    }
+
+    /// Replaces deviations δ of pictures by y = L⁻¹ δ.
+    fn multiply_factors(&self, deviations: &mut [Vec<f32>]) {
+        let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        by_row(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
             let factors = &self.factor[y * self.columns * packed..][..self.columns * packed];
             Backend::detect().multiply_lower(factors, self.dimensions, &mut rows);
         });
     }
 
-    /// The adjoint of [`Gaussian::whiten`].
+    /// The adjoint of [`Gaussian::unvary`] and [`Gaussian::multiply_factors`] after it.
     fn whiten_adjoint(&self, slopes: &mut [Vec<f32>]) {
         let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
         by_row(slopes, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
             let factors = &self.factor[y * self.columns * packed..][..self.columns * packed];
             Backend::detect().multiply_transposed_lower(factors, self.dimensions, &mut rows);
         });
-        let coordinates = self.coordinates(slopes);
-        by_row(slopes, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
-            variation::remove(&self.variation, self.mean.len(), y * row, &coordinates, &mut rows);
-        });
+        // The directions are orthonormal, so taking them out is its own adjoint.
+        self.unvary(slopes);
     }
 
     /// Where pictures lie in the directions of variation: pictures × directions.
@@ -237,6 +255,17 @@ fn by_row(pictures: &mut [Vec<f32>], length: usize) -> Vec<Vec<&mut [f32]>> {
     rows
 }
 
+fn check_displacement(displacement_px: f32) -> Result<(), GaussianError> {
+    match displacement_px {
+        0.0..=64.0 => Ok(()),
+        found => Err(GaussianError::Setting {
+            setting: "displacement_px",
+            found: found.into(),
+            expected: "at most 64 pixels",
+        }),
+    }
+}
+
 /// Checks the lengths of `centre`, `whitening`, `mean` and `factor` of k dimensions at some positions.
 pub(super) fn check_lengths(
     channels: usize,
@@ -266,32 +295,36 @@ impl Energy for Gaussian {
         CELL
     }
 
-    fn local_energies(&self, batch: &Batch) -> Vec<Map> {
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         self.check_shape(batch);
         let (pyramid, projector) = (self.pyramid(), self.projector());
         let pictures = batch.values.par_chunks_exact(batch.picture_len());
-        let mut whitened: Vec<Vec<f32>> =
-            pictures.map(|picture| self.deviation(&projector, &pyramid.forward(picture))).collect();
-        self.whiten(&mut whitened);
-        whitened.par_iter().map(|whitened| self.energies(whitened)).collect()
-    }
-
-    fn evaluate(&self, batch: &Batch) -> Vec<Evaluated> {
-        self.check_shape(batch);
-        let (pyramid, projector) = (self.pyramid(), self.projector());
-        let pictures = batch.values.par_chunks_exact(batch.picture_len());
-        let features: Vec<Features> = pictures.map(|picture| pyramid.forward(picture)).collect();
-        let mut whitened: Vec<Vec<f32>> =
-            features.par_iter().map(|features| self.deviation(&projector, features)).collect();
-        self.whiten(&mut whitened);
-        let local: Vec<Map> = whitened.par_iter().map(|whitened| self.energies(whitened)).collect();
-        // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
-        self.whiten_adjoint(&mut whitened);
-        let of_pictures = local.into_par_iter().zip(features).zip(whitened);
-        let evaluated = of_pictures.map(|((local, features), slopes)| {
-            let weights = projector.adjoint(&slopes, self.columns);
-            Evaluated { local, gradient: pyramid.backward(&features, &weights) }
+        let (mut deviations, features): (Vec<Vec<f32>>, Vec<Option<Features>>) = pictures
+            .map(|picture| {
+                let features = pyramid.forward(picture);
+                (self.deviation(&projector, &features), wanted.gradient.then_some(features))
+            })
+            .unzip();
+        let features: Vec<Features> = features.into_iter().flatten().collect();
+        let seen = if wanted.free { deviations.clone() } else { Vec::new() };
+        self.unvary(&mut deviations);
+        let unvaried = if wanted.free { deviations.clone() } else { Vec::new() };
+        self.multiply_factors(&mut deviations);
+        let mut whitened = deviations;
+        let local = whitened.par_iter().map(|whitened| self.energies(whitened));
+        let mut found: Vec<Evaluated> =
+            local.map(|local| Evaluated { local, free: None, gradient: None }).collect();
+        for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
+            found.free = Some(self.free_energies(seen, unvaried, &found.local));
+        }
+        if wanted.gradient {
+            // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
+            self.whiten_adjoint(&mut whitened);
+        }
+        found.par_iter_mut().zip(&features).zip(&whitened).for_each(|((found, features), slopes)| {
+            let weights = projector.adjoint(slopes, self.columns);
+            found.gradient = Some(pyramid.backward(features, &weights));
         });
-        evaluated.collect()
+        found
     }
 }

@@ -49,11 +49,12 @@ fn a_disturbed_cell_has_the_highest_energy_and_gradient() {
             odd.pixels[y * 64 + x] = if (x + y) % 2 == 0 { 1.0 } else { 0.0 };
         }
     }
-    let found = &gaussian.evaluate(&Batch::of([&odd]))[0];
+    let found = &gaussian.evaluate(&Batch::of([&odd]), Wanted::ALL)[0];
     let peak = (0..256).max_by(|&a, &b| found.local.values[a].total_cmp(&found.local.values[b])).unwrap();
     assert!((4..6).contains(&(peak % 16)) && (10..12).contains(&(peak / 16)), "{peak}");
     // Features reach three cells far: most of the squared gradient lies in 24 × 24 of 64 × 64 pixels.
-    let squared = |i: usize| f64::from(found.gradient[i]).powi(2);
+    let gradient = found.gradient.as_ref().unwrap();
+    let squared = |i: usize| f64::from(gradient[i]).powi(2);
     let near = |i: &usize| (8..32).contains(&(i % 64)) && (32..56).contains(&(i / 64));
     let share = (0..64 * 64).filter(near).map(squared).sum::<f64>() / (0..64 * 64).map(squared).sum::<f64>();
     assert!(share > 0.5, "{share}");
@@ -63,7 +64,7 @@ fn a_disturbed_cell_has_the_highest_energy_and_gradient() {
 fn gradient_agrees_with_finite_differences() {
     let pictures = pictures(20, 32);
     let gaussian = fitted(&pictures[1..], &config());
-    let gradient = gaussian.evaluate(&Batch::of([&pictures[0]])).remove(0).gradient;
+    let gradient = gaussian.evaluate(&Batch::of([&pictures[0]]), Wanted::ALL).remove(0).gradient.unwrap();
     let energy = |picture: &Image| -> f64 {
         gaussian.local_energies(&Batch::of([picture]))[0].values.iter().map(|&v| f64::from(v)).sum()
     };
@@ -85,8 +86,8 @@ fn gradient_agrees_with_finite_differences() {
 fn a_picture_does_not_depend_on_its_batch() {
     let pictures = pictures(8, 32);
     let gaussian = fitted(&pictures, &config());
-    let together = gaussian.evaluate(&Batch::of(&pictures));
-    assert_eq!(together[3], gaussian.evaluate(&Batch::of([&pictures[3]]))[0]);
+    let together = gaussian.evaluate(&Batch::of(&pictures), Wanted::ALL);
+    assert_eq!(together[3], gaussian.evaluate(&Batch::of([&pictures[3]]), Wanted::ALL)[0]);
 }
 
 #[test]
@@ -145,5 +146,68 @@ fn pictures_without_any_structure_can_be_normal() {
         };
         let (odd, normal) = (highest(odd), highest(&flat(0.4)));
         assert!(odd > 5.0 * normal, "{odd} {normal}");
+    }
+}
+
+/// Pictures of a bright square on a dark ground, moved by some pixels, with noise.
+fn squares(count: usize, right: usize, seed: u64) -> Vec<Image> {
+    let edge = 64;
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..count)
+        .map(|_| {
+            let inside =
+                |i: usize| (24 + right..44 + right).contains(&(i % edge)) && (20..40).contains(&(i / edge));
+            let pixels = (0..edge * edge)
+                .map(|i| if inside(i) { 0.7 } else { 0.2 } + 0.05 * rng.random::<f32>())
+                .collect();
+            Image { width: edge, height: edge, channels: 1, pixels }
+        })
+        .collect()
+}
+
+fn highest(map: &Map) -> f32 {
+    map.values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[test]
+fn free_energies_excuse_a_displaced_part_and_no_defect() {
+    let gaussian = fitted(&squares(30, 0, 1), &GaussianConfig { shift_px: 0, ..config() });
+    let normal = squares(1, 0, 2).remove(0);
+    let displaced = squares(1, CELL, 2).remove(0);
+    let mut defective = normal.clone();
+    for y in 8..16 {
+        for x in 48..56 {
+            defective.pixels[y * 64 + x] = if (x + y) % 2 == 0 { 0.7 } else { 0.2 };
+        }
+    }
+    let batch = Batch::of([&normal, &displaced, &defective]);
+    let found = gaussian.evaluate(&batch, Wanted { free: true, gradient: false });
+    let [of_normal, of_displaced, of_defective] = [0, 1, 2].map(|i| {
+        assert!(found[i].gradient.is_none());
+        (highest(&found[i].local), highest(found[i].free.as_ref().unwrap()))
+    });
+    // Without the prior of the displacement, the displaced part would cost what the normal one does.
+    assert!(of_displaced.0 > 5.0 * of_normal.0, "{of_displaced:?} {of_normal:?}");
+    assert!(of_displaced.1 < 0.5 * of_displaced.0, "{of_displaced:?}");
+    assert!(of_defective.1 > 0.75 * of_defective.0, "{of_defective:?}");
+    // One term of the sum is the local energy itself, with at least the share that it has among nine.
+    let most = 9f32.ln();
+    let pairs = |e: &Evaluated| e.local.values.clone().into_iter().zip(e.free.clone().unwrap().values);
+    assert!(found.iter().flat_map(pairs).all(|(local, free)| free <= local + most));
+}
+
+#[test]
+fn without_displacement_free_energies_are_the_local_ones() {
+    let pictures = pictures(12, 32);
+    let gaussian = fitted(&pictures, &GaussianConfig { displacement_px: 0.0, ..config() });
+    let found = gaussian.evaluate(&Batch::of(&pictures), Wanted { free: true, gradient: false });
+    assert!(found.iter().all(|found| found.free.as_ref() == Some(&found.local)));
+    // A displacement of next to nothing is none.
+    let nearly = Gaussian { displacement_px: 0.1, ..gaussian };
+    let close = nearly.evaluate(&Batch::of(&pictures), Wanted { free: true, gradient: false });
+    for (found, close) in found.iter().zip(&close) {
+        let pairs = found.local.values.iter().zip(&close.free.as_ref().unwrap().values);
+        pairs
+            .for_each(|(local, free)| assert!((local - free).abs() < 1e-3 * (1.0 + local), "{local} {free}"));
     }
 }

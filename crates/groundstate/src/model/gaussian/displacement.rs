@@ -1,0 +1,88 @@
+//! Local free energies: what no small displacement of the part explains.
+//!
+//! No part lies exactly where the others lay, and at an edge of it a pixel is enough for a high energy. What is
+//! seen at a cell u is therefore also compared with what is normal at the cells p around it:
+//!
+//! f(u) = −log Σ_p π(p − u) exp(−e(u, p)),  e(u, p) = ½ |L_p⁻¹ (φ(u) − m(p))|²
+//!
+//! where m(p) is the mean there, with what varies in the whole picture, and π a normal distribution of the
+//! displacement: a latent variable that is summed out (the free energy of LeCun et al. 2006, *A Tutorial on
+//! Energy-Based Learning*, section 4). e(u, u) is the local energy e(u).
+
+use groundstate_nn::Backend;
+use rayon::prelude::*;
+
+use super::Gaussian;
+use crate::image::Map;
+use crate::model::CELL;
+
+/// Displacements in cells that are tried besides none.
+const DISPLACEMENTS: [(isize, isize); 8] =
+    [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
+
+impl Gaussian {
+    /// The local free energies of a picture with these local energies.
+    ///
+    /// # Shapes
+    /// `deviation`: projected features less the mean picture, `unvaried`: the same after what varies in the
+    /// whole picture was taken out, both cells × k.
+    pub(super) fn free_energies(&self, deviation: &[f32], unvaried: &[f32], local: &Map) -> Map {
+        if self.displacement_px == 0.0 {
+            return local.clone();
+        }
+        let features: Vec<f32> = deviation.iter().zip(&self.mean).map(|(d, m)| d + m).collect();
+        let predicted: Vec<f32> = features.iter().zip(unvaried).map(|(f, u)| f - u).collect();
+        let displaced: Vec<[Vec<f32>; 8]> =
+            (0..self.rows).into_par_iter().map(|y| self.displaced(&features, &predicted, y)).collect();
+        let cells = -2.0 * (self.displacement_px / CELL as f32).powi(2);
+        let log_prior = DISPLACEMENTS.map(|(dx, dy)| (dx * dx + dy * dy) as f32 / cells);
+        let mut free = local.clone();
+        for (u, free) in free.values.iter_mut().enumerate() {
+            let mut terms = [(0.0, -*free); 1 + DISPLACEMENTS.len()];
+            let mut count = 1;
+            for (number, displacement) in DISPLACEMENTS.into_iter().enumerate() {
+                let Some(p) = self.moved(u, displacement) else { continue };
+                let energy = displaced[p / self.columns][number][p % self.columns];
+                terms[count] = (log_prior[number], log_prior[number] - energy);
+                count += 1;
+            }
+            *free = log_sum_exp(terms[..count].iter().map(|term| term.0))
+                - log_sum_exp(terms[..count].iter().map(|term| term.1));
+        }
+        free
+    }
+
+    /// For each displacement and each position p of row `y`: ½ |L_p⁻¹ (φ(u) − m(p))|², where u is the cell that
+    /// shows p's features if they are displaced by it. Zero where that cell lies outside the picture.
+    fn displaced(&self, features: &[f32], predicted: &[f32], y: usize) -> [Vec<f32>; 8] {
+        let (k, backend) = (self.dimensions, Backend::detect());
+        let row = y * self.columns..(y + 1) * self.columns;
+        let mut residuals = DISPLACEMENTS.map(|(dx, dy)| {
+            let mut residual = vec![0f32; self.columns * k];
+            for (p, to) in row.clone().zip(residual.chunks_exact_mut(k)) {
+                let Some(u) = self.moved(p, (-dx, -dy)) else { continue };
+                let seen = &features[u * k..][..k];
+                for ((to, seen), expected) in to.iter_mut().zip(seen).zip(&predicted[p * k..]) {
+                    *to = seen - expected;
+                }
+            }
+            residual
+        });
+        let packed = k * (k + 1) / 2;
+        let factors = &self.factor[row.start * packed..row.end * packed];
+        backend.multiply_lower(factors, k, &mut residuals.each_mut().map(Vec::as_mut_slice));
+        residuals.map(|residual| residual.chunks_exact(k).map(|y| 0.5 * backend.dot(y, y)).collect())
+    }
+
+    /// The cell at a displacement from another, inside the picture.
+    fn moved(&self, cell: usize, (dx, dy): (isize, isize)) -> Option<usize> {
+        let x = (cell % self.columns).checked_add_signed(dx).filter(|&x| x < self.columns)?;
+        let y = (cell / self.columns).checked_add_signed(dy).filter(|&y| y < self.rows)?;
+        Some(y * self.columns + x)
+    }
+}
+
+fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f32 {
+    let highest = values.clone().fold(f32::NEG_INFINITY, f32::max);
+    highest + values.map(|value| (value - highest).exp()).sum::<f32>().ln()
+}
