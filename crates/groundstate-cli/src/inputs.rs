@@ -153,6 +153,7 @@ mod tests {
                 let inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
                 assert!(inside || problem.is_some(), "{typed:?} leads to {path:?} as {relative:?}");
             }
+            inputs.iter().all(|input| input.problem.is_none())
         });
     }
 

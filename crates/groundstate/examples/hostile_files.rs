@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         parts.description = parts.description.replacen("\"size\":32", "\"size\":4294967296", 1);
         write(format!("model-{number}-huge.gsm"), &parts.sealed())?;
     }
-    for (number, config) in corpus::configs().iter().enumerate() {
+    for (number, config) in corpus::every_config().iter().enumerate() {
         write(format!("config-{number}-sound.json"), &serde_json::to_vec_pretty(config)?)?;
     }
     Ok(())

@@ -32,6 +32,10 @@ pub(super) fn read(bytes: &[u8], max_pixels: usize) -> TiffResult<Option<Image>>
         return Ok(None);
     }
     let row_bytes = (width * channels * usize::from(bits)).div_ceil(8);
+    // Before memory is taken for them.
+    if bytes.len() / row_bytes < height {
+        return Err(ends_early());
+    }
     let offsets = decoder.get_tag_u64_vec(Tag::StripOffsets)?;
     let rows_a_strip =
         decoder.find_tag_unsigned::<u32>(Tag::RowsPerStrip)?.map_or(height, |rows| rows as usize);

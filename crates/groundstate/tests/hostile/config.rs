@@ -29,7 +29,7 @@ fn check(bytes: &[u8]) -> Verdict {
 fn mutated_configurations_are_accepted_or_refused() {
     let turn = Turn::take();
     let corpus: Vec<String> =
-        corpus::configs().iter().map(|config| serde_json::to_string(config).unwrap()).collect();
+        corpus::every_config().iter().map(|config| serde_json::to_string(config).unwrap()).collect();
     let make = |rng: &mut StdRng| {
         let mut pick = || &corpus[rng.random_range(0..corpus.len())];
         let (mut text, other) = (pick().clone(), pick());
@@ -38,5 +38,6 @@ fn mutated_configurations_are_accepted_or_refused() {
         }
         text.into_bytes()
     };
-    turn.fuzz("config", make, check, |length| 64 * length + (1 << 20));
+    // A region of interest is drawn at the resolution that the model sees, at most 4096 × 4096.
+    turn.fuzz("config", make, check, |length| 64 * length + (17 << 20));
 }

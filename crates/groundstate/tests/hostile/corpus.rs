@@ -39,6 +39,20 @@ fn configs_in_tiles() -> Vec<TrainConfig> {
     configs().into_iter().take(2).map(in_tiles).collect()
 }
 
+/// Every configuration, besides these one with the settings that are absent in them.
+pub(crate) fn every_config() -> Vec<TrainConfig> {
+    let of_poses = configs_of_poses().map(|(config, _)| config);
+    let mut all: Vec<TrainConfig> = configs().into_iter().chain(configs_in_tiles()).chain(of_poses).collect();
+    all.push(TrainConfig {
+        white_level: Some(4095),
+        calibration_share: 0.25,
+        register: false,
+        on_reference: true,
+        ..configs()[3].clone()
+    });
+    all
+}
+
 /// The closed form and a network for parts that lie out of place or in any direction, the first with a
 /// region of interest.
 fn configs_of_poses() -> [(TrainConfig, f32); 2] {
@@ -61,7 +75,8 @@ fn trained() -> Vec<Detector> {
     let pictures: Vec<Image> = (0..8).map(picture).collect();
     let tilted = TrainConfig { on_reference: true, ..configs()[1].clone() };
     let plain = configs().into_iter().take(3).chain([tilted]);
-    let mut detectors: Vec<Detector> = plain.map(|config| scaled(&config, &pictures)).collect();
+    let as_they_are = plain.map(|config| TrainConfig { register: false, ..config });
+    let mut detectors: Vec<Detector> = as_they_are.map(|config| scaled(&config, &pictures)).collect();
     for (config, turn) in configs_of_poses() {
         let roi = config.roi().unwrap();
         let parts: Vec<Image> = (0..12).map(|number| part(number, turn)).collect();
@@ -133,7 +148,7 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
     }
     files.push(palette_png());
     files.push(grey_float_tiff());
-    files.push(packed_tiff());
+    files.extend([packed_tiff(12, 1, false), packed_tiff(10, 3, true), packed_tiff(14, 1, true)]);
     files
 }
 
@@ -155,19 +170,32 @@ fn grey_float_tiff() -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Grey, 4 × 2 pixels of 12 bits, without gaps (TIFF 6.0).
-fn packed_tiff() -> Vec<u8> {
-    let data = [0x12u8, 0x3A, 0xBC, 0x00, 0x1F, 0xFF].repeat(2);
-    let entries: [(u16, usize); 9] =
-        [(256, 4), (257, 2), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 2), (279, data.len())];
-    let mut bytes = b"II*\0".to_vec();
-    bytes.extend((8 + data.len() as u32).to_le_bytes());
-    bytes.extend(&data);
-    bytes.extend((entries.len() as u16).to_le_bytes());
-    for (tag, value) in entries {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend([4, 0, 1, 0, 0, 0]);
-        bytes.extend((value as u32).to_le_bytes());
+/// 4 × 2 pixels of `bits` bits a sample without gaps, each row in a strip of its own (TIFF 6.0).
+pub(crate) fn packed_tiff(bits: u32, channels: u32, big_endian: bool) -> Vec<u8> {
+    let short = |v: u16| if big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
+    let long = |v: u32| if big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
+    let row = (4 * channels * bits).div_ceil(8);
+    let (offsets, lengths) = (8 + 2 * row, 8 + 2 * row + 8);
+    let photometric = if channels == 3 { 2 } else { 1 };
+    // Tag, count and value, or where two of them are.
+    let entries: [(u16, u32, u32); 9] = [
+        (256, 1, 4),
+        (257, 1, 2),
+        (258, 1, bits),
+        (259, 1, 1),
+        (262, 1, photometric),
+        (273, 2, offsets),
+        (277, 1, channels),
+        (278, 1, 1),
+        (279, 2, lengths),
+    ];
+    let mut bytes = if big_endian { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
+    bytes.extend(long(lengths + 8));
+    bytes.extend((0..2 * row).map(|i| (37 * i) as u8));
+    bytes.extend([8, 8 + row, row, row].into_iter().flat_map(long));
+    bytes.extend(short(entries.len() as u16));
+    for (tag, count, value) in entries {
+        bytes.extend(short(tag).into_iter().chain(short(4)).chain(long(count)).chain(long(value)));
     }
     bytes.extend([0; 4]);
     bytes

@@ -29,6 +29,7 @@ fn check(bytes: &[u8]) -> Verdict {
 fn mutated_images_are_read_or_refused() {
     let turn = Turn::take();
     let corpus = corpus::images();
+    assert!(corpus.iter().all(|sound| matches!(check(sound), Verdict::Accepted)));
     let make = |rng: &mut StdRng| {
         let mut pick = || &corpus[rng.random_range(0..corpus.len())];
         let (mut bytes, other) = (pick().clone(), pick());
@@ -79,6 +80,24 @@ fn a_bomb_of_a_kilobyte_is_refused_in_a_few_kilobytes() {
         Verdict::Refused
     };
     turn.fuzz("bomb", |_| bomb.clone(), check, |_| 1 << 17);
+}
+
+#[test]
+fn a_packed_tiff_that_announces_much_and_holds_little_costs_little() {
+    let turn = Turn::take();
+    let mut bomb = corpus::packed_tiff(12, 1, false);
+    // Of nine entries of 12 bytes: width and height, and a single strip of all rows.
+    let entries = bomb.len() - 4 - 9 * 12;
+    for (entry, count, value) in [(0, 1, 8192), (1, 1, 8192), (5, 1, 8), (7, 1, 8192), (8, 1, 12)] {
+        bomb[entries + 12 * entry + 4..][..4].copy_from_slice(&u32::to_le_bytes(count));
+        bomb[entries + 12 * entry + 8..][..4].copy_from_slice(&u32::to_le_bytes(value));
+    }
+    let check = |bytes: &[u8]| {
+        let text = decode(bytes, Path::new("hostile")).unwrap_err().to_string();
+        assert!(text.contains("hostile") && text.contains("cut off"), "{text}");
+        Verdict::Refused
+    };
+    turn.fuzz("packed bomb", |_| bomb.clone(), check, |_| 1 << 17);
 }
 
 #[test]

@@ -91,8 +91,8 @@ fn the_models_that_cases_are_made_from_hold_every_kind_of_tensor() {
     for start in ["reference.variation", "tiled.", "learned.", "light.", "statistics.", "conditions", "roi"] {
         assert!(holds(start), "no model holds {start}");
     }
-    for reach in ["near", "free"] {
-        let stated = format!("\"registration\":\"{reach}\"");
+    for reach in ["null", "\"near\"", "\"free\""] {
+        let stated = format!("\"registration\":{reach}");
         assert!(parts.iter().any(|parts| parts.description.contains(&stated)), "no model is {reach}");
     }
 }

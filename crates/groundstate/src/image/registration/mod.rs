@@ -91,7 +91,7 @@ impl Registration {
     /// A registration to a template, as after loading: [`Registration::TEMPLATE_PX`] square.
     ///
     /// # Errors
-    /// When the template has another shape or a value that is not finite.
+    /// When the template has another shape, or a value that no picture has in units of its root mean square.
     pub fn new(reach: Reach, template: Map) -> Result<Self, String> {
         let edge = Self::TEMPLATE_PX;
         if (template.width, template.height) != (edge, edge) {
@@ -100,8 +100,11 @@ impl Registration {
                 template.width, template.height
             ));
         }
-        if !template.values.iter().all(|v| v.is_finite()) {
-            return Err("the template holds a value that is not finite".to_owned());
+        // All that is bright about a picture may be one of its edge² pixels; correlations would overflow far
+        // beyond.
+        let limit = 2.0 * edge as f32;
+        if let Some(value) = template.values.iter().find(|v| !(-limit..=limit).contains(*v)) {
+            return Err(format!("the template holds {value}, expected at most {limit}, without its sign"));
         }
         Ok(Self::to(reach, template))
     }

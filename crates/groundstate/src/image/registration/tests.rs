@@ -106,3 +106,21 @@ fn a_template_of_another_shape_is_refused() {
     assert!(Registration::new(Reach::Near, Map::filled(64, 64, 0.0)).unwrap_err().contains("64 × 64"));
     assert!(Registration::new(Reach::Near, Map::filled(128, 128, f32::NAN)).is_err());
 }
+
+#[test]
+fn a_template_that_is_brighter_than_any_picture_can_be_is_refused() {
+    let edge = Registration::TEMPLATE_PX;
+    for value in [f32::NAN, f32::INFINITY, -1e30, 300.0] {
+        let mut template = Map::filled(edge, edge, 0.0);
+        template.values[77] = value;
+        let error = Registration::new(Reach::Free, template).map(|_| ()).unwrap_err();
+        assert_eq!(error, format!("the template holds {value}, expected at most 256, without its sign"));
+    }
+    // A single bright point is the most extreme picture there is.
+    let mut point = Image { width: edge, height: edge, channels: 1, pixels: vec![0.0; edge * edge] };
+    point.pixels[5000] = 1.0;
+    let template = Proxy::of(&point).fine().clone();
+    assert!(template.values[5000] > 100.0);
+    let registration = Registration::new(Reach::Free, template).unwrap();
+    assert!(registration.pose(&point).right.is_finite());
+}
