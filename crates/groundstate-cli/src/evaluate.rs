@@ -24,7 +24,8 @@ use crate::{progress, table};
 
 /// Measure a model on a labelled test set
 ///
-/// Prints a table. Masks and maps are compared at the resolution of each image. Images per second
+/// Prints a table. Masks and maps are compared at the resolution of each image, inside the model's region
+/// of interest if it has one. Images per second
 /// counts reading, preparing, scoring and the map at the image's own resolution, not the metrics.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -116,7 +117,7 @@ pub(crate) fn evaluate_dataset(
             None
         });
     }
-    let mut evaluation = evaluate(&judged, &detector.default_score)?;
+    let mut evaluation = evaluate(&judged, &detector.default_score, detector.roi.as_ref())?;
     evaluation.counts.failed = dataset.test.len() - judged.len();
     evaluation.train_seconds = cost.map(|cost| cost.train_seconds);
     evaluation.peak_memory_mib = cost.and_then(|cost| cost.peak_memory_mib);

@@ -51,7 +51,11 @@ pub(crate) fn share(value: Option<f64>) -> String {
 pub(crate) fn evaluation(name: &str, evaluation: &Evaluation) -> String {
     let counts = &evaluation.counts;
     let mut text = format!("{name}: {} normal and {} anomalous images", counts.normal, counts.anomalous);
-    for (count, what) in [(counts.without_mask, "without mask"), (counts.failed, "not inspected")] {
+    for (count, what) in [
+        (counts.without_mask, "without mask"),
+        (counts.outside_roi, "with a defect outside the region of interest only, which do not count"),
+        (counts.failed, "not inspected"),
+    ] {
         if count > 0 {
             text += &format!(", {count} {what}");
         }

@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn pixel_metrics_of_one_row_agree_with_image_metrics((scores, anomalous) in labelled_scores()) {
         let narrow: Vec<f32> = scores.iter().map(|&s| s as f32).collect();
-        let map = LabelledMap { width: scores.len(), height: 1, scores: &narrow, mask: Some(&anomalous) };
+        let map = LabelledMap { width: scores.len(), height: 1, scores: &narrow, mask: Some(&anomalous), inside: None };
         let (images, pixels) = (ranking(&scores, &anomalous), PixelRanking::new(&[map]).expect("classes"));
         prop_assert_eq!(images.auroc(), pixels.auroc());
         prop_assert_eq!(images.average_precision(), pixels.average_precision());
@@ -102,7 +102,7 @@ proptest! {
         ((scores, anomalous), limit) in (labelled_scores(), 0.01_f64..1.0)
     ) {
         let narrow: Vec<f32> = scores.iter().map(|&s| s as f32).collect();
-        let map = LabelledMap { width: scores.len(), height: 1, scores: &narrow, mask: Some(&anomalous) };
+        let map = LabelledMap { width: scores.len(), height: 1, scores: &narrow, mask: Some(&anomalous), inside: None };
         let pixels = PixelRanking::new(&[map]).expect("both classes");
         let area = pixels.aupro(limit).expect("limit");
         prop_assert!((0.0..=1.0).contains(&area), "{}", area);

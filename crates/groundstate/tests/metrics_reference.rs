@@ -38,6 +38,7 @@ struct ImageDraws {
 #[derive(Deserialize)]
 struct PixelCase {
     name: String,
+    roi: bool,
     draws: PixelDraws,
     pixels: usize,
     components: usize,
@@ -73,6 +74,8 @@ struct Drawn {
     height: usize,
     scores: Vec<f32>,
     mask: Option<Vec<bool>>,
+    /// The left three quarters without the top fifth.
+    inside: Vec<bool>,
 }
 
 fn draw_images(draws: &ImageDraws) -> (Vec<f64>, Vec<bool>) {
@@ -108,7 +111,9 @@ fn draw_maps(draws: &PixelDraws) -> Vec<Drawn> {
                     (score as f64 / 1024.0) as f32
                 })
                 .collect();
-            Drawn { width, height, scores, mask: (blobs > 0).then_some(mask) }
+            let inside = |at: usize| 4 * (at % width) < 3 * width && 5 * (at / width) >= height;
+            let inside = (0..width * height).map(inside).collect();
+            Drawn { width, height, scores, mask: (blobs > 0).then_some(mask), inside }
         })
         .collect()
 }
@@ -150,9 +155,13 @@ fn pixel_metrics_agree_with_scikit_learn_and_scipy() {
                 height: map.height,
                 scores: &map.scores,
                 mask: map.mask.as_deref(),
+                inside: case.roi.then_some(&map.inside),
             })
             .collect();
-        assert_eq!(maps.iter().map(|map| map.scores.len()).sum::<usize>(), case.pixels, "{}", case.name);
+        let count = |map: &LabelledMap<'_>| {
+            map.inside.map_or(map.scores.len(), |inside| inside.iter().filter(|inside| **inside).count())
+        };
+        assert_eq!(maps.iter().map(count).sum::<usize>(), case.pixels, "{}", case.name);
         let ranking = PixelRanking::new(&maps).expect("both classes");
         assert_eq!(ranking.components(), case.components, "{}", case.name);
         assert_close(&case.name, "pixel AUROC", ranking.auroc(), case.auroc);

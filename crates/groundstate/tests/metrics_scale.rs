@@ -29,6 +29,7 @@ fn forty_million_pixels_are_ranked_in_seconds() {
             height: HEIGHT,
             scores,
             mask: (i % 2 == 0).then_some(mask.as_slice()),
+            inside: None,
         })
         .collect();
 

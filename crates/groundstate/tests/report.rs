@@ -43,7 +43,7 @@ fn evaluation() -> Evaluation {
         judged("stain/1.png", "stain", 4.0),
         judged(HOSTILE, "stain", 5.0),
     ];
-    evaluate(&images, "energy").expect("a complete test set")
+    evaluate(&images, "energy", None).expect("a complete test set")
 }
 
 fn png() -> Vec<u8> {
@@ -208,7 +208,7 @@ fn pictures_beyond_the_budget_are_left_out() {
 #[test]
 fn what_is_not_defined_is_explained() {
     let images = [judged("good/0.png", "good", 1.0), judged("good/1.png", "good", 6.0)];
-    let evaluation = evaluate(&images, "energy").expect("false rejects can be counted");
+    let evaluation = evaluate(&images, "energy", None).expect("false rejects can be counted");
     let page = render(&evaluation, &[], &Meta::default()).expect("a page");
     assert!(page.contains("found 2 normal and 0 anomalous images"));
     assert!(page.contains("aupro_05, aupro_30") && page.contains("No pixel metrics: see the notes."));

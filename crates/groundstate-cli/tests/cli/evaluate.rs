@@ -75,7 +75,9 @@ fn images_and_masks_that_cannot_be_used_are_reported_and_counted() {
     let [image, mask] = errors.as_slice() else { panic!("{errors:?}") };
     assert!(image.contains("good/000.png") && mask.contains("9 × 9"), "{errors:?}");
     let counts = &read_json(&json)["counts"];
-    assert_eq!(counts, &serde_json::json!({"normal": 3, "anomalous": 6, "without_mask": 1, "failed": 1}));
+    let expected =
+        serde_json::json!({"normal": 3, "anomalous": 6, "without_mask": 1, "outside_roi": 0, "failed": 1});
+    assert_eq!(counts, &expected);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use groundstate::image::{Image, read, write_png};
+use groundstate::synthetic::Defect;
 use serde_json::Value;
 
 use crate::groundstate;
-use crate::program::{FIXTURE, Run};
+use crate::program::{FIXTURE, Run, read_json};
 
 /// A white rectangle over the left half.
 fn write_left_half(path: &Path) {
@@ -58,6 +59,38 @@ fn what_lies_outside_counts_nowhere_and_what_lies_inside_does() {
     let drift = |image: &Path| groundstate!("drift", model, image, "--json", "-q").text();
     let values = |text: String| serde_json::from_str::<Value>(&text).unwrap()["course"][0]["values"].clone();
     assert_eq!(values(drift(&outside)), values(drift(&FIXTURE.good_part())));
+}
+
+#[test]
+fn an_evaluation_counts_what_lies_inside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (mask, model, json) = (path("roi.png"), path("m.gsm"), path("e.json"));
+    write_left_half(&mask);
+    let run = groundstate!("train", FIXTURE.data(), "-o", model, "--size", "32", "--roi", mask, "-q");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let run = groundstate!("evaluate", model, FIXTURE.data(), "--json", json, "--report", path("r"), "-q");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let found = read_json(&json);
+    assert!(found["resolution"].as_str().unwrap().ends_with("inside the region of interest"), "{found}");
+    let mut outside = 0;
+    for image in found["images"].as_array().unwrap() {
+        // test/hole/000.png has its mask in ground_truth/hole/000_mask.png.
+        let name = image["name"].as_str().unwrap();
+        let truth = name.replace("test", "ground_truth").replace(".png", "_mask.png");
+        let is_outside = image["anomalous"] == true && {
+            let truth = read(&FIXTURE.data().join(truth)).unwrap();
+            let mut left = truth.pixels.iter().enumerate().filter(|(at, _)| at % 64 < 32);
+            left.all(|(_, &value)| value == 0.0)
+        };
+        assert_eq!(image["outside_roi"], is_outside, "{name}");
+        outside += u64::from(is_outside);
+    }
+    let counts = &found["counts"];
+    assert!(outside > 0 && counts["outside_roi"] == outside, "{counts}");
+    assert_eq!(counts["anomalous"].as_u64().unwrap() + outside, Defect::ALL.len() as u64);
+    assert!(run.text().contains(&format!("{outside} with a defect outside the region of interest")));
+    assert!(fs::read_to_string(path("r/index.html")).unwrap().contains("outside the region of interest"));
 }
 
 #[test]

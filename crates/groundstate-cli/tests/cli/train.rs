@@ -226,7 +226,9 @@ fn separate_folders_do_the_work_of_a_data_set() {
     );
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let counts = &crate::program::read_json(&json)["counts"];
-    assert_eq!(counts, &serde_json::json!({"normal": 4, "anomalous": 1, "without_mask": 0, "failed": 0}));
+    let expected =
+        serde_json::json!({"normal": 4, "anomalous": 1, "without_mask": 0, "outside_roi": 0, "failed": 0});
+    assert_eq!(counts, &expected);
 }
 
 #[test]

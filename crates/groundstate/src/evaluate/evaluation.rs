@@ -30,7 +30,8 @@ pub struct Evaluation {
     /// The score t at which "anomalous where score ≥ t" reaches `f1_max`. Chosen with the test labels,
     /// so it is a bound and not the threshold of the detector.
     pub f1_max_threshold: Option<f64>,
-    /// AUROC of the default map over all pixels of all images but those `without_mask`.
+    /// AUROC of the default map over all pixels, inside the region of interest if there is one, of all
+    /// images but those `without_mask`.
     pub pixel_auroc: Option<f64>,
     /// Average precision over the same pixels.
     pub pixel_average_precision: Option<f64>,
@@ -68,10 +69,14 @@ pub struct Evaluation {
 pub struct Counts {
     /// Images without a defect.
     pub normal: usize,
-    /// Images with a defect.
+    /// Images with a defect, but for those `outside_roi`.
     pub anomalous: usize,
     /// Anomalous images without a mask, which the pixel metrics leave out.
     pub without_mask: usize,
+    /// Images whose defect lies wholly outside the region of interest, which verdicts and image metrics
+    /// leave out.
+    #[serde(default)]
+    pub outside_roi: usize,
     /// Files that could not be inspected and appear nowhere else.
     pub failed: usize,
 }
@@ -122,6 +127,10 @@ pub struct ImageResult {
     pub defect: String,
     /// The ground truth.
     pub anomalous: bool,
+    /// Whether all that is defective about it lies outside the region of interest: it counts in no
+    /// verdict and no image metric.
+    #[serde(default)]
+    pub outside_roi: bool,
     /// The verdict.
     pub flagged: bool,
     /// Share of normal images expected to score at least as high, where calibrated.
@@ -131,15 +140,9 @@ pub struct ImageResult {
 }
 
 impl ImageResult {
-    /// Whether verdict and ground truth agree.
-    pub fn judged_rightly(&self) -> bool {
-        self.flagged == self.anomalous
-    }
-}
-
-impl From<&Judged> for ImageResult {
-    fn from(image: &Judged) -> Self {
+    pub(super) fn of(image: &Judged, outside_roi: bool) -> Self {
         Self {
+            outside_roi,
             name: image.name.clone(),
             defect: image.defect.clone(),
             anomalous: image.anomalous,
@@ -147,5 +150,10 @@ impl From<&Judged> for ImageResult {
             p_value: image.p_value,
             scores: image.scores.clone(),
         }
+    }
+
+    /// Whether verdict and ground truth agree.
+    pub fn judged_rightly(&self) -> bool {
+        self.flagged == self.anomalous
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EvaluateError;
 use crate::image::{Map, Mask};
+
 /// One test image: what is true of it and what the detector said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {

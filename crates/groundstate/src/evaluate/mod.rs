@@ -8,6 +8,7 @@ mod error;
 mod evaluation;
 mod judged;
 mod pixels;
+mod region;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,14 @@ pub use error::EvaluateError;
 pub use evaluation::{Counts, DefectVerdicts, Evaluation, ImageResult, MapMetrics, Verdicts};
 pub use judged::Judged;
 
+use crate::image::Roi;
 use crate::metrics::{Auroc, MetricsError, Ranking};
+use region::Region;
 
 /// States in the evaluation which pixels were compared.
 const RESOLUTION: &str = "masks and maps are compared pixel by pixel at the resolution of each test image";
+/// Added where there is a region of interest.
+const INSIDE: &str = ", inside the region of interest";
 
 /// Metrics of `judged`, the test images of one data set.
 ///
@@ -26,21 +31,36 @@ const RESOLUTION: &str = "masks and maps are compared pixel by pixel at the reso
 /// What the images do not define is `None`, with its reason under [`Evaluation::absent`]. Costs and
 /// [`Counts::failed`] are the caller's to fill in.
 ///
+/// With a region of interest only pixels inside count. An anomalous image whose mask lies wholly outside
+/// is neither a good part nor one whose defect could be found: it is left out of verdicts and image
+/// metrics and counted ([`Counts::outside_roi`]); its pixels inside count, as the defect-free ones that
+/// they are.
+///
 /// # Errors
 /// No image, an unknown default score, two images of one name, images with different scores or maps,
 /// a number that is not finite, a map and mask of different sizes, or a defect in the mask of an image
 /// labelled normal.
-pub fn evaluate(judged: &[Judged], default_score: &str) -> Result<Evaluation, EvaluateError> {
+pub fn evaluate(
+    judged: &[Judged],
+    default_score: &str,
+    roi: Option<&Roi>,
+) -> Result<Evaluation, EvaluateError> {
     judged::check(judged, default_score)?;
+    let region = Region::new(judged, roi);
+    let (excluded, counted): (Vec<&Judged>, Vec<&Judged>) =
+        judged.iter().partition(|image| region.excludes(image));
+    let images = judged.iter().map(|image| ImageResult::of(image, region.excludes(image))).collect();
     let mut absent = BTreeMap::new();
-    let image_auroc = image_auroc(judged, |_| true).unwrap_or_else(|reason| {
+    let image_auroc = image_auroc(&counted, |_| true).unwrap_or_else(|reason| {
         absent.insert("image_auroc".to_owned(), reason.to_string());
         BTreeMap::new()
     });
-    let defects = defects(judged);
-    let image_auroc_by_defect =
-        defects.keys().filter_map(|defect| Some((defect.clone(), image_auroc_of(judged, defect)?))).collect();
-    let default = match ranking(judged, default_score, |_| true) {
+    let defects = defects(&counted);
+    let image_auroc_by_defect = defects
+        .keys()
+        .filter_map(|defect| Some((defect.clone(), image_auroc_of(&counted, defect)?)))
+        .collect();
+    let default = match ranking(&counted, default_score, |_| true) {
         Ok(ranking) => Some(ranking),
         Err(reason) => {
             for key in ["average_precision", "f1_max", "f1_max_threshold"] {
@@ -50,12 +70,12 @@ pub fn evaluate(judged: &[Judged], default_score: &str) -> Result<Evaluation, Ev
         }
     };
     let f1_max = default.as_ref().map(Ranking::f1_max);
-    let pixels = pixels::measure(judged, &mut absent);
+    let pixels = pixels::measure(judged, &region, &mut absent);
     let default_map = pixels.default;
     Ok(Evaluation {
         default_score: default_score.to_owned(),
-        counts: counts(judged),
-        verdicts: verdicts(judged, defects),
+        counts: Counts { outside_roi: excluded.len(), ..counts(&counted) },
+        verdicts: verdicts(&counted, defects),
         image_auroc,
         image_auroc_by_defect,
         average_precision: default.as_ref().map(Ranking::average_precision),
@@ -71,17 +91,17 @@ pub fn evaluate(judged: &[Judged], default_score: &str) -> Result<Evaluation, Ev
         maps: pixels.others,
         pro_curve: pixels.pro_curve,
         absent,
-        resolution: RESOLUTION.to_owned(),
+        resolution: format!("{RESOLUTION}{}", if roi.is_some() { INSIDE } else { "" }),
         train_seconds: None,
         peak_memory_mib: None,
         images_per_second: None,
-        images: judged.iter().map(ImageResult::from).collect(),
+        images,
     })
 }
 
 /// Ranks the images that `include` by the score `name`.
 fn ranking(
-    judged: &[Judged],
+    judged: &[&Judged],
     name: &str,
     include: impl Fn(&Judged) -> bool,
 ) -> Result<Ranking, MetricsError> {
@@ -95,7 +115,7 @@ fn ranking(
 
 /// AUROC of every score over the images that `include`.
 fn image_auroc(
-    judged: &[Judged],
+    judged: &[&Judged],
     include: impl Fn(&Judged) -> bool,
 ) -> Result<BTreeMap<String, Auroc>, MetricsError> {
     let names = judged.first().map(|image| image.scores.keys()).into_iter().flatten();
@@ -104,22 +124,23 @@ fn image_auroc(
 
 /// AUROC of every score, the images of one defect type against all normal images; `None` without
 /// normal images, which the reason for the absent `image_auroc` covers.
-fn image_auroc_of(judged: &[Judged], defect: &str) -> Option<BTreeMap<String, Auroc>> {
+fn image_auroc_of(judged: &[&Judged], defect: &str) -> Option<BTreeMap<String, Auroc>> {
     image_auroc(judged, |image| !image.anomalous || image.defect == defect).ok()
 }
 
-fn counts(judged: &[Judged]) -> Counts {
+fn counts(judged: &[&Judged]) -> Counts {
     let anomalous = judged.iter().filter(|image| image.anomalous);
     Counts {
         normal: judged.iter().filter(|image| !image.anomalous).count(),
         anomalous: anomalous.clone().count(),
         without_mask: anomalous.filter(|image| image.mask.is_none()).count(),
+        outside_roi: 0,
         failed: 0,
     }
 }
 
 /// Anomalous images and how many of them were flagged, for each defect type.
-fn defects(judged: &[Judged]) -> BTreeMap<String, DefectVerdicts> {
+fn defects(judged: &[&Judged]) -> BTreeMap<String, DefectVerdicts> {
     let mut defects: BTreeMap<String, DefectVerdicts> = BTreeMap::new();
     for image in judged.iter().filter(|image| image.anomalous) {
         let of_type = defects.entry(image.defect.clone()).or_default();
@@ -129,7 +150,7 @@ fn defects(judged: &[Judged]) -> BTreeMap<String, DefectVerdicts> {
     defects
 }
 
-fn verdicts(judged: &[Judged], by_defect: BTreeMap<String, DefectVerdicts>) -> Verdicts {
+fn verdicts(judged: &[&Judged], by_defect: BTreeMap<String, DefectVerdicts>) -> Verdicts {
     Verdicts {
         false_rejects: judged.iter().filter(|image| !image.anomalous && image.flagged).count(),
         detected: by_defect.values().map(|defect| defect.detected).sum(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::evaluation::MapMetrics;
 use super::judged::Judged;
+use super::region::Region;
 use crate::image::Map;
 use crate::metrics::{LabelledMap, MetricsError, PixelRanking, aupimo};
 
@@ -30,12 +31,12 @@ pub(super) struct Pixels {
     pub(super) others: BTreeMap<String, MapMetrics>,
 }
 
-/// Measures every map; what is not defined goes to `absent` with its reason.
-pub(super) fn measure(judged: &[Judged], absent: &mut BTreeMap<String, String>) -> Pixels {
+/// Measures every map inside the region of interest; what is not defined goes to `absent` with its reason.
+pub(super) fn measure(judged: &[Judged], region: &Region, absent: &mut BTreeMap<String, String>) -> Pixels {
     let mut note = |keys: &[&str], reason: String| {
         absent.extend(keys.iter().map(|key| ((*key).to_owned(), reason.clone())));
     };
-    let maps = labelled(judged, |image| &image.map);
+    let maps = labelled(judged, region, |image| &image.map);
     let aupimo = match aupimo(&maps) {
         Ok(aupimo) => Some(aupimo.mean),
         Err(reason) => {
@@ -53,7 +54,7 @@ pub(super) fn measure(judged: &[Judged], absent: &mut BTreeMap<String, String>) 
     let names = judged.first().map(|image| image.other_maps.keys()).into_iter().flatten();
     let others = names
         .filter_map(|name| {
-            let maps = labelled(judged, |image| &image.other_maps[name]);
+            let maps = labelled(judged, region, |image| &image.other_maps[name]);
             // Undefined here means undefined for the default map too, whose reason is noted.
             let metrics = PixelRanking::new(&maps).and_then(|ranking| map_metrics(&ranking)).ok()?;
             Some((name.clone(), metrics))
@@ -63,7 +64,11 @@ pub(super) fn measure(judged: &[Judged], absent: &mut BTreeMap<String, String>) 
 }
 
 /// The maps of the images whose ground truth is known pixel by pixel.
-fn labelled<'a>(judged: &'a [Judged], map: impl Fn(&'a Judged) -> &'a Map) -> Vec<LabelledMap<'a>> {
+fn labelled<'a>(
+    judged: &'a [Judged],
+    region: &'a Region,
+    map: impl Fn(&'a Judged) -> &'a Map,
+) -> Vec<LabelledMap<'a>> {
     judged
         .iter()
         .filter(|image| !image.anomalous || image.mask.is_some())
@@ -76,6 +81,7 @@ fn labelled<'a>(judged: &'a [Judged], map: impl Fn(&'a Judged) -> &'a Map) -> Ve
                 height: map.height,
                 scores: &map.values,
                 mask: mask.map(|mask| mask.defective.as_slice()),
+                inside: region.inside(image),
             }
         })
         .collect()

@@ -5,6 +5,8 @@
 //! form one step. A metric that its data do not define (one class only, no component, too few
 //! pixels) is an error that says why; it never falls back to a number.
 //!
+//! Where maps come with a region of interest ([`LabelledMap::inside`]), its pixels are all that counts.
+//!
 //! - [`Ranking`] sorts one score per image: AUROC with its interval, average precision, F1-max, ROC.
 //! - [`PixelRanking`] sorts every pixel of many maps: the same, and PRO with [`PixelRanking::aupro`].
 //! - [`aupimo`] looks at each defective image alone, at very low false-positive rates.

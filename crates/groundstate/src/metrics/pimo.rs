@@ -33,8 +33,8 @@ struct Step {
 /// with ties, and its integral over ln(FPR) is taken in closed form.
 ///
 /// # Errors
-/// Fewer than [`MIN_NORMAL_PIXELS`] pixels in normal images, no defective image, a map or mask of the
-/// wrong length, or a score that is not finite.
+/// Fewer than [`MIN_NORMAL_PIXELS`] pixels of normal images that count, no image with a defect that does, a
+/// map, mask or region of interest of the wrong length, or a score that is not finite.
 pub fn aupimo(maps: &[LabelledMap<'_>]) -> Result<Aupimo, MetricsError> {
     pixel::check(maps)?;
     let steps = false_positive_rates(maps)?;
@@ -42,8 +42,9 @@ pub fn aupimo(maps: &[LabelledMap<'_>]) -> Result<Aupimo, MetricsError> {
         .par_iter()
         .enumerate()
         .filter_map(|(index, map)| {
-            let mut keys: Vec<u32> =
-                map.scores.iter().zip(map.mask?).filter(|(_, m)| **m).map(|(&s, _)| key(s)).collect();
+            let defective =
+                map.mask?.iter().enumerate().filter(|&(at, defective)| *defective && map.counts(at));
+            let mut keys: Vec<u32> = defective.map(|(at, _)| key(map.scores[at])).collect();
             if keys.is_empty() {
                 return None;
             }
@@ -60,17 +61,24 @@ pub fn aupimo(maps: &[LabelledMap<'_>]) -> Result<Aupimo, MetricsError> {
 
 /// Steps from the highest normal score down to the first rate at or above [`HIGHEST_RATE`].
 fn false_positive_rates(maps: &[LabelledMap<'_>]) -> Result<Vec<Step>, MetricsError> {
-    let normal: Vec<&[f32]> =
-        maps.iter().filter(|m| m.mask.is_none() && !m.scores.is_empty()).map(|m| m.scores).collect();
-    let total: usize = normal.iter().map(|scores| scores.len()).sum();
+    let normal: Vec<Vec<u32>> = maps
+        .par_iter()
+        .filter(|map| map.mask.is_none())
+        .map(|map| {
+            let counted = map.scores.iter().enumerate().filter(|&(at, _)| map.counts(at));
+            counted.map(|(_, &score)| key(score)).collect()
+        })
+        .filter(|keys: &Vec<u32>| !keys.is_empty())
+        .collect();
+    let total: usize = normal.iter().map(Vec::len).sum();
     if total < MIN_NORMAL_PIXELS {
         return Err(MetricsError::TooFewNormalPixels { found: total });
     }
     // What one pixel of each image adds to the mean of the per-image rates.
-    let weights: Vec<f64> = normal.iter().map(|s| 1.0 / (s.len() * normal.len()) as f64).collect();
+    let weights: Vec<f64> = normal.iter().map(|keys| 1.0 / (keys.len() * normal.len()) as f64).collect();
     let mut pixels: Vec<u64> = Vec::with_capacity(total);
-    for (image, scores) in normal.iter().enumerate() {
-        pixels.extend(scores.iter().map(|&score| u64::from(key(score)) << 32 | image as u64));
+    for (image, keys) in normal.into_iter().enumerate() {
+        pixels.extend(keys.into_iter().map(|key| u64::from(key) << 32 | image as u64));
     }
     // This many pixels reach the highest rate even if all lie in the image where they weigh least.
     let lightest = weights.iter().copied().fold(f64::INFINITY, f64::min);
@@ -117,8 +125,8 @@ mod tests {
     #[test]
     fn too_few_normal_pixels_are_an_explained_absence() {
         let scores = vec![0.0; 99_999];
-        let normal = LabelledMap { width: 99_999, height: 1, scores: &scores, mask: None };
-        let defect = LabelledMap { width: 1, height: 1, scores: &[1.0], mask: Some(&[true]) };
+        let normal = LabelledMap { width: 99_999, height: 1, scores: &scores, mask: None, inside: None };
+        let defect = LabelledMap { width: 1, height: 1, scores: &[1.0], mask: Some(&[true]), inside: None };
         let error = aupimo(&[normal, defect]).expect_err("one pixel short");
         assert_eq!(error, MetricsError::TooFewNormalPixels { found: 99_999 });
         assert!(error.to_string().contains("at least 100000"), "{error}");
@@ -127,9 +135,21 @@ mod tests {
     #[test]
     fn a_defect_above_every_normal_pixel_has_one_and_below_them_has_zero() {
         let scores: Vec<f32> = (0..100_000).map(|i| i as f32).collect();
-        let normal = LabelledMap { width: 1000, height: 100, scores: &scores, mask: None };
-        let found = LabelledMap { width: 2, height: 1, scores: &[2e5, 0.0], mask: Some(&[true, false]) };
-        let missed = LabelledMap { width: 2, height: 1, scores: &[5.0, 9e5], mask: Some(&[true, false]) };
+        let normal = LabelledMap { width: 1000, height: 100, scores: &scores, mask: None, inside: None };
+        let found = LabelledMap {
+            width: 2,
+            height: 1,
+            scores: &[2e5, 0.0],
+            mask: Some(&[true, false]),
+            inside: None,
+        };
+        let missed = LabelledMap {
+            width: 2,
+            height: 1,
+            scores: &[5.0, 9e5],
+            mask: Some(&[true, false]),
+            inside: None,
+        };
         let result = aupimo(&[found, normal, missed]).expect("enough pixels");
         assert_eq!(result.per_image.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2]);
         assert!((result.per_image[0].1 - 1.0).abs() < 1e-12 && result.per_image[0].1 <= 1.0);
@@ -142,8 +162,9 @@ mod tests {
         // The defect equals none of the normal pixels and lies below three in 100,000: its TPR is 0
         // up to FPR 3e-5 and 1 beyond, so the mean is ln(10/3) / ln(10).
         let scores: Vec<f32> = (0..100_000).map(|i| i as f32).collect();
-        let normal = LabelledMap { width: 1000, height: 100, scores: &scores, mask: None };
-        let defect = LabelledMap { width: 1, height: 1, scores: &[99_996.5], mask: Some(&[true]) };
+        let normal = LabelledMap { width: 1000, height: 100, scores: &scores, mask: None, inside: None };
+        let defect =
+            LabelledMap { width: 1, height: 1, scores: &[99_996.5], mask: Some(&[true]), inside: None };
         let value = aupimo(&[normal, defect]).expect("enough pixels").mean;
         assert!((value - (10.0_f64 / 3.0).log10()).abs() < 1e-12, "{value}");
     }

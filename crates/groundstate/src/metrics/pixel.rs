@@ -21,6 +21,16 @@ pub struct LabelledMap<'a> {
     /// `true` where the image is defective; `None` for a normal image, which is defect-free
     /// everywhere. Leave an anomalous image without a mask out altogether.
     pub mask: Option<&'a [bool]>,
+    /// `true` where pixels count, `None` where all do. A component of the mask that reaches outside is
+    /// its part inside, even if that falls into pieces; one that lies outside altogether is none.
+    pub inside: Option<&'a [bool]>,
+}
+
+impl LabelledMap<'_> {
+    /// Whether a pixel counts, by its place in the rows.
+    pub(super) fn counts(&self, at: usize) -> bool {
+        self.inside.is_none_or(|inside| inside[at])
+    }
 }
 
 /// All pixels of many maps, sorted, with both classes present.
@@ -28,32 +38,28 @@ pub struct LabelledMap<'a> {
 pub struct PixelRanking {
     /// Score key and component of each pixel, ascending.
     sorted: Vec<u64>,
-    /// Pixels of each 8-connected component; component k has number k + 1 in `sorted`.
+    /// Pixels of each 8-connected component that count; component k has number k + 1 in `sorted`.
     component_sizes: Vec<u64>,
     defective: u64,
     defect_free: u64,
 }
 
 impl PixelRanking {
-    /// Sorts the pixels of `maps` and numbers the 8-connected components of their masks.
+    /// Sorts the pixels of `maps` that count and numbers the 8-connected components of their masks.
     ///
     /// # Errors
-    /// A map or mask of the wrong length, a score that is not finite, or no pixel of one class.
+    /// A map, mask or region of interest of the wrong length, a score that is not finite, or no pixel of
+    /// one class.
     pub fn new(maps: &[LabelledMap<'_>]) -> Result<Self, MetricsError> {
         check(maps)?;
         let mut sorted = Vec::with_capacity(maps.iter().map(|map| map.scores.len()).sum());
         let mut component_sizes = Vec::new();
         for map in maps {
-            match map.mask {
-                None => sorted.extend(map.scores.iter().map(|&score| u64::from(key(score)) << 32)),
-                Some(mask) => {
-                    let first = component_sizes.len() as u64;
-                    let labels = components(map.width, map.height, mask, &mut component_sizes);
-                    sorted.extend(map.scores.iter().zip(labels).map(|(&score, label)| {
-                        let component = if label == 0 { 0 } else { first + u64::from(label) };
-                        u64::from(key(score)) << 32 | component
-                    }));
-                }
+            let counted = map.scores.iter().enumerate().filter(|&(at, _)| map.counts(at));
+            let words = counted.map(|(at, &score)| (at, u64::from(key(score)) << 32));
+            match components(map, &mut component_sizes) {
+                None => sorted.extend(words.map(|(_, word)| word)),
+                Some(numbers) => sorted.extend(words.map(|(at, word)| word | numbers[at])),
             }
         }
         let defective = component_sizes.iter().sum();
@@ -135,6 +141,11 @@ pub(super) fn check(maps: &[LabelledMap<'_>]) -> Result<(), MetricsError> {
         {
             return Err(size("mask", mask.len()));
         }
+        if let Some(inside) = map.inside
+            && inside.len() != map.scores.len()
+        {
+            return Err(size("region of interest", inside.len()));
+        }
         if let Some(at) = map.scores.iter().position(|score| !score.is_finite()) {
             let (row, column) = (at / width, at % width);
             return Err(MetricsError::Pixel { map: index, row, column, score: map.scores[at] });
@@ -154,36 +165,59 @@ fn score(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
-/// Numbers the 8-connected components of a mask from 1 and appends their sizes in pixels.
-fn components(
-    width: usize,
-    height: usize,
-    mask: &[bool],
-    sizes: &mut Vec<u64>,
-) -> impl Iterator<Item = u32> + use<> {
-    let labels = crate::image::components(width, height, mask.iter().copied());
-    let first = sizes.len();
-    for &label in &labels {
-        if label != 0 {
-            let at = first + label as usize - 1;
-            if at >= sizes.len() {
-                sizes.resize(at + 1, 0);
-            }
-            sizes[at] += 1;
-        }
+/// Numbers the 8-connected components of a map's mask after those in `sizes`, which get the pixels of
+/// each that count; the number of a pixel without a defect is 0. `None` without a mask.
+fn components(map: &LabelledMap<'_>, sizes: &mut Vec<u64>) -> Option<Vec<u64>> {
+    let labels = crate::image::components(map.width, map.height, map.mask?.iter().copied());
+    let highest = labels.iter().copied().max().unwrap_or(0) as usize;
+    let mut counted = vec![0u64; highest + 1];
+    for (_, &label) in labels.iter().enumerate().filter(|&(at, _)| map.counts(at)) {
+        counted[label as usize] += u64::from(label != 0);
     }
-    labels.into_iter()
+    let mut numbers = vec![0u64; highest + 1];
+    for (number, &size) in numbers.iter_mut().zip(&counted).filter(|(_, size)| **size > 0) {
+        sizes.push(size);
+        *number = sizes.len() as u64;
+    }
+    Some(labels.into_iter().map(|label| numbers[label as usize]).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A map of two rows at most, all of one score.
+    fn masked(width: usize, mask: &[bool]) -> LabelledMap<'_> {
+        let scores = &[0.5; 12][..mask.len()];
+        LabelledMap { width, height: mask.len() / width, scores, mask: Some(mask), inside: None }
+    }
+
+    #[test]
+    fn a_component_is_its_part_inside_and_none_if_there_is_no_such_part() {
+        // Five in a row of which the middle lies outside, one outside, and one inside.
+        let mask: Vec<bool> = "#####.#.#...".chars().map(|c| c == '#').collect();
+        let inside: Vec<bool> = "++..++..++++".chars().map(|c| c == '+').collect();
+        let map = LabelledMap { inside: Some(&inside), ..masked(12, &mask) };
+        let mut sizes = vec![9];
+        let numbers = components(&map, &mut sizes).expect("there is a mask");
+        assert_eq!(sizes, [9, 3, 1]);
+        assert_eq!(numbers, [2, 2, 2, 2, 2, 0, 0, 0, 3, 0, 0, 0]);
+        let ranking = PixelRanking::new(&[map]).expect("both classes");
+        assert_eq!((ranking.components(), ranking.defective, ranking.defect_free), (2, 4, 4));
+    }
+
+    #[test]
+    fn a_region_of_interest_of_another_size_is_refused() {
+        let map = LabelledMap { inside: Some(&[true]), ..masked(2, &[true, false]) };
+        let error = PixelRanking::new(&[map]).map(|_| ()).expect_err("size");
+        assert_eq!(error.to_string(), "region of interest 0 has 1 values; expected 2 × 1");
+    }
+
     #[test]
     fn a_mask_of_one_pixel_is_one_component_or_none() {
         let mut sizes = Vec::new();
-        assert_eq!(components(1, 1, &[true], &mut sizes).collect::<Vec<u32>>(), [1]);
-        assert_eq!(components(1, 1, &[false], &mut sizes).collect::<Vec<u32>>(), [0]);
+        assert_eq!(components(&masked(1, &[true]), &mut sizes), Some(vec![1]));
+        assert_eq!(components(&masked(1, &[false]), &mut sizes), Some(vec![0]));
         assert_eq!(sizes, [1]);
     }
 
@@ -200,29 +234,30 @@ mod tests {
     fn diagonal_neighbours_are_one_component() {
         let mask = [true, false, false, true, false, false, false, false, true, false, false, false];
         let mut sizes = vec![9];
-        let labels: Vec<u32> = components(6, 2, &mask, &mut sizes).collect();
+        let numbers = components(&masked(6, &mask), &mut sizes).expect("there is a mask");
         assert_eq!(sizes, [9, 1, 2]);
-        assert_eq!(labels.iter().filter(|&&label| label == 2).count(), 2);
+        assert_eq!(numbers.iter().filter(|&&number| number == 3).count(), 2);
     }
 
     #[test]
     fn a_nan_pixel_is_named_by_map_row_and_column() {
         let scores = [0.0, 1.0, 2.0, 3.0, f32::NAN, 5.0];
-        let maps = [LabelledMap { width: 3, height: 2, scores: &scores, mask: None }];
+        let maps = [LabelledMap { width: 3, height: 2, scores: &scores, mask: None, inside: None }];
         let error = PixelRanking::new(&maps).map(|_| ()).expect_err("NaN");
         assert_eq!(error.to_string(), "map 0 holds NaN at row 1, column 1; expected a finite number");
     }
 
     #[test]
     fn a_mask_of_another_size_is_refused() {
-        let maps = [LabelledMap { width: 2, height: 1, scores: &[0.0, 1.0], mask: Some(&[true]) }];
+        let maps =
+            [LabelledMap { width: 2, height: 1, scores: &[0.0, 1.0], mask: Some(&[true]), inside: None }];
         let error = PixelRanking::new(&maps).map(|_| ()).expect_err("size");
         assert_eq!(error.to_string(), "mask 0 has 1 values; expected 2 × 1");
     }
 
     #[test]
     fn normal_maps_alone_define_no_pixel_metric() {
-        let maps = [LabelledMap { width: 2, height: 1, scores: &[0.0, 1.0], mask: None }];
+        let maps = [LabelledMap { width: 2, height: 1, scores: &[0.0, 1.0], mask: None, inside: None }];
         let error = PixelRanking::new(&maps).map(|_| ()).expect_err("one class");
         assert_eq!(error, MetricsError::OneClass { unit: "pixels", normal: 2, anomalous: 0 });
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn ranking(scores: &[f32], mask: &[bool]) -> PixelRanking {
-        let map = LabelledMap { width: scores.len(), height: 1, scores, mask: Some(mask) };
+        let map = LabelledMap { width: scores.len(), height: 1, scores, mask: Some(mask), inside: None };
         PixelRanking::new(&[map]).expect("both classes")
     }
 

@@ -71,17 +71,22 @@ fn roc(evaluation: &Evaluation) -> Result<Option<Figure>, askama::Error> {
 
 fn draw_roc(chart: &mut Chart, class: &str, images: &[ImageResult], score: &str) {
     let (scores, anomalous): (Vec<f64>, Vec<bool>) =
-        images.iter().filter_map(|image| Some((*image.scores.get(score)?, image.anomalous))).unzip();
+        counted(images).filter_map(|image| Some((*image.scores.get(score)?, image.anomalous))).unzip();
     // The evaluation has an AUROC of this score; a list of images cut by hand may still define none.
     if let Ok(ranking) = Ranking::new(&scores, &anomalous) {
         chart.line(class, ranking.roc_curve().into_iter());
     }
 }
 
+/// The images that verdicts and image metrics are about.
+fn counted(images: &[ImageResult]) -> impl Iterator<Item = &ImageResult> {
+    images.iter().filter(|image| !image.outside_roi)
+}
+
 /// Shares of normal images (upwards) and anomalous images (downwards) by default score.
 fn histogram(evaluation: &Evaluation, threshold: Option<f64>) -> Result<Option<Figure>, askama::Error> {
     let of = |anomalous: bool| -> Vec<f64> {
-        let images = evaluation.images.iter().filter(|image| image.anomalous == anomalous);
+        let images = counted(&evaluation.images).filter(|image| image.anomalous == anomalous);
         images.filter_map(|image| image.scores.get(&evaluation.default_score).copied()).collect()
     };
     let (normal, anomalous) = (of(false), of(true));

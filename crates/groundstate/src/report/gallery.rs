@@ -39,10 +39,11 @@ pub(super) struct Gallery {
 /// Positions, in [`Evaluation::images`], of at most `limit` images worth showing, the most telling
 /// first: misjudged ones (at most two thirds), good and defective in turn, the worst mistake of either
 /// first; then rightly judged ones, defect types and good images in turn, the clearest of each first.
+/// Images whose defect lies outside the region of interest are neither.
 pub fn choose(evaluation: &Evaluation, limit: usize) -> Vec<usize> {
     let positions = |keep: &dyn Fn(&ImageResult) -> bool| -> Vec<usize> {
         let images = evaluation.images.iter().enumerate();
-        images.filter(|(_, image)| keep(image)).map(|(position, _)| position).collect()
+        images.filter(|(_, image)| !image.outside_roi && keep(image)).map(|(position, _)| position).collect()
     };
     let sorted = |mut chosen: Vec<usize>, highest_first: bool| {
         let score = |position: usize| default_score(evaluation, &evaluation.images[position]).unwrap_or(0.0);
@@ -146,7 +147,9 @@ impl Section {
         anomalous: bool,
         flagged: bool,
     ) -> Self {
-        let of_kind = |image: &&ImageResult| (image.anomalous, image.flagged) == (anomalous, flagged);
+        let of_kind = |image: &&ImageResult| {
+            !image.outside_roi && (image.anomalous, image.flagged) == (anomalous, flagged)
+        };
         let total = evaluation.images.iter().filter(of_kind).count();
         Self { title, note, cards: Vec::new(), total }
     }

@@ -94,8 +94,13 @@ pub(super) fn summary(evaluation: &Evaluation) -> String {
         1 => " 1 file could not be inspected.".to_owned(),
         n => format!(" {n} files could not be inspected."),
     };
+    let outside = match counts.outside_roi {
+        0 => String::new(),
+        1 => " The defect of 1 image lies outside the region of interest; it does not count.".to_owned(),
+        n => format!(" The defects of {n} images lie outside the region of interest; they do not count."),
+    };
     format!(
-        "Found {} defective images and rejected {} good ones.{failed}",
+        "Found {} defective images and rejected {} good ones.{outside}{failed}",
         share(verdicts.detected, counts.anomalous),
         share(verdicts.false_rejects, counts.normal),
     )

@@ -15,6 +15,8 @@ Maps ("pixels" cases): for each map, in order: width = 20 + draw(spread), height
 blobs = draw(4), and 0 blobs makes a normal image without a mask; each blob draws x = draw(width),
 y = draw(height), w = 1 + draw(9), h = 1 + draw(9) and fills the rectangle from (x, y), cut at the
 border; then, row by row, each pixel's score is draw(levels), plus shift in the mask, divided by 1024.
+In a case with "roi" only those pixels count that are in the left three quarters and not in the top
+fifth: 4 x < 3 width and 5 y >= height. What is connected is decided before.
 """
 
 import json
@@ -63,6 +65,12 @@ def draw_maps(seed, count, spread, levels, shift):
                 scores[row, column] = (draws.below(levels) + (shift if mask[row, column] else 0)) / 1024
         maps.append((scores, mask, blobs == 0))
     return maps
+
+
+def inside(mask, roi):
+    height, width = mask.shape
+    rows, columns = np.indices(mask.shape)
+    return (4 * columns < 3 * width) & (5 * rows >= height) if roi else np.ones(mask.shape, bool)
 
 
 def best_f1(labels, scores):
@@ -116,13 +124,15 @@ def interval(labels, scores):
     return tuple(1 / (1 + np.exp(-(logit + side * reach))) for side in (-1, 1))
 
 
-def pro_points(maps):
+def pro_points(maps, roi):
     """PRO and FPR at each distinct score, by comparison with each threshold."""
     components, defect_free = [], []
     for scores, mask, _ in maps:
         labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        components += [np.sort(scores[labels == k]) for k in range(1, count + 1)]
-        defect_free.append(scores[~mask])
+        counts = inside(mask, roi)
+        components += [np.sort(scores[(labels == k) & counts]) for k in range(1, count + 1)]
+        defect_free.append(scores[~mask & counts])
+    components = [component for component in components if len(component) > 0]
     defect_free = np.sort(np.concatenate(defect_free))
     thresholds = np.unique(np.concatenate([defect_free, *components]))[::-1]
 
@@ -143,14 +153,14 @@ def aupro(fpr, pro, limit):
     return np.trapezoid(y, x) / limit
 
 
-def aupimo(maps):
+def aupimo(maps, roi):
     """Mean over ln(FPR) of the curve through (FPR, TPR) at each distinct score, piece by piece."""
-    normal = [np.sort(s.ravel()) for s, _, is_normal in maps if is_normal]
+    normal = [np.sort(s[inside(mask, roi)]) for s, mask, is_normal in maps if is_normal]
     values = []
     for scores, mask, is_normal in maps:
-        if is_normal or not mask.any():
+        defect = np.sort(scores[mask & inside(mask, roi)])
+        if is_normal or len(defect) == 0:
             continue
-        defect = np.sort(scores[mask])
         thresholds = np.unique(np.concatenate([*normal, defect]))[::-1]
         fpr = np.mean([1 - np.searchsorted(n, thresholds, side="left") / len(n) for n in normal], axis=0)
         tpr = 1 - np.searchsorted(defect, thresholds, side="left") / len(defect)
@@ -184,14 +194,15 @@ def image_case(name, **draws):
     }
 
 
-def pixel_case(name, with_aupimo=False, **draws):
+def pixel_case(name, with_aupimo=False, roi=False, **draws):
     maps = draw_maps(**draws)
-    labels = np.concatenate([mask.ravel() for _, mask, _ in maps]).astype(int)
-    scores = np.concatenate([s.ravel() for s, _, _ in maps])
-    fpr, pro, components = pro_points(maps)
-    pimo, defective = aupimo(maps) if with_aupimo else (None, None)
+    labels = np.concatenate([mask[inside(mask, roi)] for _, mask, _ in maps]).astype(int)
+    scores = np.concatenate([s[inside(s, roi)] for s, _, _ in maps])
+    fpr, pro, components = pro_points(maps, roi)
+    pimo, defective = aupimo(maps, roi) if with_aupimo else (None, None)
     return {
         "name": name,
+        "roi": roi,
         "draws": draws,
         "pixels": len(scores),
         "components": components,
@@ -221,6 +232,8 @@ cases = {
         pixel_case("worse than chance", seed=13, count=8, spread=30, levels=5000, shift=-500),
         pixel_case("enough normal pixels", True, seed=14, count=120, spread=90, levels=1000000, shift=300000),
         pixel_case("ties at the top", True, seed=15, count=120, spread=90, levels=20000, shift=9000),
+        pixel_case("few pixels inside", roi=True, seed=16, count=20, spread=60, levels=5000, shift=2000),
+        pixel_case("inside", True, True, seed=17, count=180, spread=90, levels=20000, shift=12000),
     ],
 }
 json.dump(cases, sys.stdout, indent=1)
