@@ -4,10 +4,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::groundstate;
-use crate::program::{FIXTURE, Run, command, names_in, write_parts};
+use crate::program::{FIXTURE, Run, command, names_in, read_json, write_parts};
 
 /// Runs the program where no file may become longer than `kibibytes`: writing then fails half-way, as on
 /// a full disk.
@@ -106,7 +106,7 @@ fn files_that_vanish_or_shrink_while_they_are_read_are_named_and_the_rest_goes_o
     names.iter().for_each(|name| fs::write(name, &bytes).unwrap());
     let mut inspect = command();
     inspect.arg("inspect").arg(FIXTURE.model()).arg(folder.path());
-    let child = inspect.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
+    let child = inspect.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     // From the last to the first, so that the program meets them on its way.
     for (n, name) in names.iter().enumerate().rev() {
         if n % 2 == 0 {
@@ -149,7 +149,7 @@ fn two_processes_that_write_one_model_leave_one_of_the_two() {
             let model = folder.path().join("shared.gsm");
             let [first, second] = ["1", "2"].map(|seed| {
                 let mut train = train(&model, method, seed);
-                train.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+                train.stdout(Stdio::piped()).stderr(Stdio::piped());
                 train.spawn().unwrap()
             });
             let runs: [Output; 2] = [first, second].map(|child| child.wait_with_output().unwrap());
@@ -166,6 +166,43 @@ fn two_processes_that_write_one_model_leave_one_of_the_two() {
             assert_eq!(names_in(folder.path()), ["c.toml", "shared.gsm"]);
             fs::remove_file(model).unwrap();
         }
+    }
+}
+
+#[test]
+fn two_processes_that_write_one_report_and_the_same_maps_leave_whole_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (report, maps, json) = (path("report"), path("maps"), path("e.json"));
+    let both = |start: &dyn Fn() -> Command| {
+        let children = [start(), start()]
+            .map(|mut command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        for child in children {
+            let run = Run::from(child.wait_with_output().unwrap());
+            assert_eq!(run.code, Some(0), "{}", run.stderr);
+        }
+    };
+    both(&|| {
+        let mut evaluate = command();
+        evaluate.arg("evaluate").arg(FIXTURE.model()).arg(FIXTURE.data()).arg("-q");
+        evaluate.arg("--json").arg(&json).arg("--report").arg(&report);
+        evaluate
+    });
+    both(&|| {
+        let mut inspect = command();
+        inspect.arg("inspect").arg(FIXTURE.model()).arg(FIXTURE.data().join("test/good"));
+        inspect.arg("--maps").arg(&maps);
+        inspect
+    });
+    assert_eq!(names_in(folder.path()), ["e.json", "maps", "report"]);
+    assert_eq!(names_in(&report), ["evaluation.json", "index.html"]);
+    for file in [&json, &report.join("evaluation.json")] {
+        assert_eq!(read_json(file)["counts"]["normal"], 4);
+    }
+    assert!(fs::read_to_string(report.join("index.html")).unwrap().trim_end().ends_with("</html>"));
+    assert_eq!(names_in(&maps), ["000_map.png", "001_map.png", "002_map.png", "003_map.png"]);
+    for name in names_in(&maps) {
+        groundstate::image::read(&maps.join(name)).unwrap();
     }
 }
 

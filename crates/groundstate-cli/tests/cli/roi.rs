@@ -62,6 +62,37 @@ fn what_lies_outside_counts_nowhere_and_what_lies_inside_does() {
 }
 
 #[test]
+fn in_tiles_what_lies_outside_counts_nowhere_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
+    let left = "roi = [[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]]";
+    fs::write(&config, format!("size = 32\nfit = \"tile\"\n{left}\n[gaussian]\ndimensions = 16\n")).unwrap();
+    let run = groundstate!("train", FIXTURE.data(), "-o", model, "--config", config, "-q");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let good = inspected(&model, &FIXTURE.good_part());
+    assert_eq!(inspected(&model, &write_damaged(folder.path(), 44)), good);
+    let inside = inspected(&model, &write_damaged(folder.path(), 8));
+    assert_eq!(inside["flagged"], true, "{inside}");
+    // The same part in twice as large an image: the region is at the same shares of width and height.
+    let widened = |path: &Path| {
+        let image = read(path).unwrap();
+        let (width, channels) = (2 * image.width, image.channels);
+        let pixels = (0..2 * image.height * width).flat_map(|at| {
+            let from = (at / width / 2 * image.width + at % width / 2) * channels;
+            image.pixels[from..from + channels].to_vec()
+        });
+        let wide = Image { width, height: 2 * image.height, channels, pixels: pixels.collect() };
+        let path = path.with_extension("wide.png");
+        write_png(&path, &wide).unwrap();
+        path
+    };
+    let undamaged = folder.path().join("good.png");
+    fs::copy(FIXTURE.good_part(), &undamaged).unwrap();
+    let outside = folder.path().join("44.png");
+    assert_eq!(inspected(&model, &widened(&outside)), inspected(&model, &widened(&undamaged)));
+}
+
+#[test]
 fn an_evaluation_counts_what_lies_inside() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 
 use crate::corpus;
 use crate::fuzz::{Turn, Verdict};
-use crate::mutate::mutate_text;
+use crate::mutate::{cut_and_flipped, mutate_text};
 
 /// A configuration that is accepted is the same after writing and reading.
 fn check(bytes: &[u8]) -> Verdict {
@@ -25,6 +25,20 @@ fn check(bytes: &[u8]) -> Verdict {
     }
 }
 
+/// A region of interest is drawn at the resolution that the model sees, at most 4096 × 4096.
+fn limit(length: usize) -> usize {
+    64 * length + (17 << 20)
+}
+
+#[test]
+fn a_configuration_that_is_cut_off_or_has_a_flipped_bit_anywhere_is_accepted_or_refused() {
+    let turn = Turn::take();
+    for config in corpus::every_config() {
+        let text = serde_json::to_vec(&config).unwrap();
+        turn.run("damaged config", &mut cut_and_flipped(&text), check, limit);
+    }
+}
+
 #[test]
 fn mutated_configurations_are_accepted_or_refused() {
     let turn = Turn::take();
@@ -38,6 +52,5 @@ fn mutated_configurations_are_accepted_or_refused() {
         }
         text.into_bytes()
     };
-    // A region of interest is drawn at the resolution that the model sees, at most 4096 × 4096.
-    turn.fuzz("config", make, check, |length| 64 * length + (17 << 20));
+    turn.fuzz("config", make, check, limit);
 }

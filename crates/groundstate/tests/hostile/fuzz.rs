@@ -38,9 +38,7 @@ impl Turn {
         Self(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes inputs with `make` and hands them to `check`, which panics if one does what it must not.
-    ///
-    /// A case may take at most `limit(length of the input)` bytes of memory.
+    /// Makes inputs with `make` and hands them to `check`, as [`Turn::run`] does.
     pub(crate) fn fuzz(
         &self,
         target: &str,
@@ -50,10 +48,23 @@ impl Turn {
     ) {
         let cases = number_from("GROUNDSTATE_FUZZ_CASES", CASES);
         let seed = number_from("GROUNDSTATE_FUZZ_SEED", 1);
-        let (mut accepted, mut most) = (0u64, 0);
-        for case in 0..cases {
-            let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1 << 40).wrapping_add(case));
-            let input = make(&mut rng);
+        let mut inputs = (0..cases)
+            .map(|case| make(&mut StdRng::seed_from_u64(seed.wrapping_mul(1 << 40).wrapping_add(case))));
+        self.run(&format!("{target} of seed {seed}"), &mut inputs, check, limit);
+    }
+
+    /// Hands inputs to `check`, which panics if one does what it must not.
+    ///
+    /// A case may take at most `limit(length of the input)` bytes of memory.
+    pub(crate) fn run(
+        &self,
+        target: &str,
+        inputs: &mut dyn Iterator<Item = Vec<u8>>,
+        check: impl Fn(&[u8]) -> Verdict,
+        limit: impl Fn(usize) -> usize,
+    ) {
+        let (mut cases, mut accepted, mut most) = (0u64, 0u64, 0);
+        for input in inputs {
             let before = ALLOCATOR.current_usage();
             ALLOCATOR.reset_peak_usage();
             let verdict = catch_unwind(AssertUnwindSafe(|| check(&input)));
@@ -64,14 +75,14 @@ impl Turn {
                 Ok(_) if taken > limit(input.len()) => "takes too much memory",
                 Ok(verdict) => {
                     accepted += u64::from(matches!(verdict, Verdict::Accepted));
+                    cases += 1;
                     continue;
                 }
             };
-            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-{seed}-{case}"));
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-{cases}"));
             std::fs::write(&file, &input).expect("the folder for temporary files can be written to");
             panic!(
-                "{target} {problem} at case {case} of seed {seed}: {taken} bytes of memory for an input of {}, \
-             which is in {}",
+                "{target} {problem} at case {cases}: {taken} bytes of memory for an input of {}, which is in {}",
                 input.len(),
                 file.display()
             );

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 
 use crate::corpus;
 use crate::fuzz::{Turn, Verdict};
-use crate::mutate::mutate;
+use crate::mutate::{cut_and_flipped, mutate};
 
 fn check(bytes: &[u8]) -> Verdict {
     match decode(bytes, Path::new("hostile")) {
@@ -42,6 +42,15 @@ fn mutated_images_are_read_or_refused() {
         bytes
     };
     turn.fuzz("image", make, check, |_| MAX_DECODED_BYTES);
+}
+
+#[test]
+fn an_image_that_is_cut_off_or_has_a_flipped_bit_anywhere_is_read_or_refused() {
+    let turn = Turn::take();
+    for file in corpus::images() {
+        let mut damaged = cut_and_flipped(&file);
+        turn.run("damaged image", &mut damaged, check, |_| MAX_DECODED_BYTES);
+    }
 }
 
 /// Makes the checksums of a PNG right, so that its content is looked at.

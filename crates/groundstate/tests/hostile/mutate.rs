@@ -84,6 +84,18 @@ pub(crate) fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut StdRng) {
     }
 }
 
+/// Everything that `file` becomes when it is cut off somewhere, or when one bit of it has flipped: the
+/// bits take turns from byte to byte.
+pub(crate) fn cut_and_flipped(file: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let cut = (0..file.len()).map(|at| file[..at].to_vec());
+    let flipped = (0..file.len()).map(|at| {
+        let mut flipped = file.to_vec();
+        flipped[at] ^= 1 << (at % 8);
+        flipped
+    });
+    cut.chain(flipped)
+}
+
 fn overwrite(bytes: &mut [u8], at: usize, with: &[u8]) {
     bytes[at..].iter_mut().zip(with).for_each(|(to, from)| *to = *from);
 }
