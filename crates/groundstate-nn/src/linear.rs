@@ -7,9 +7,10 @@ use crate::kernels::Backend;
 use crate::kernels::cholesky::InverseFactors;
 use crate::kernels::product::Product;
 use crate::kernels::triangular::{MultiplyLower, SquaredNorms, TransposedLower, VECTORS};
-use crate::kernels::vector::{AddScaled, Dot, Widen};
+use crate::kernels::vector::{AddRows, AddScaled, Dot, Dots, Widen};
 
 pub use crate::kernels::product::Strided;
+pub use crate::kernels::vector::Rows;
 
 impl Backend {
     /// Adds a · b to `to`.
@@ -86,13 +87,29 @@ impl Backend {
         self.run(Dot { a, b })
     }
 
-    /// Sets `to` to numbers in half precision, given by their bits, less `origin`. Infinities and what is no
-    /// number become finite.
+    /// Sets rows of the length of `origin` to numbers in half precision, given by their bits, less `origin`.
+    /// Infinities and what is no number become finite.
     ///
     /// # Panics
-    /// If an array is shorter than `to`.
+    /// If `halves` and `to` differ in length, or `origin` is empty.
     pub fn widen(self, halves: &[u16], origin: &[f32], to: &mut [f32]) {
         self.run(Widen { halves, origin, to });
+    }
+
+    /// Sets `to` (vectors × rows) to the products of every vector with every row.
+    ///
+    /// # Panics
+    /// If a vector is longer than what the rows have, or `to` has another length.
+    pub fn dots(self, rows: Rows, vectors: &[&mut [f32]], to: &mut [f32]) {
+        self.run(Dots { rows, vectors, to });
+    }
+
+    /// Adds to every vector the rows, times `factors` (vectors × rows).
+    ///
+    /// # Panics
+    /// If a vector is longer than what the rows have, or `factors` has another length.
+    pub fn add_rows(self, rows: Rows, factors: &[f32], vectors: &mut [&mut [f32]]) {
+        self.run(AddRows { rows, factors, vectors });
     }
 
     /// Adds `factor` · `from`.
@@ -250,6 +267,40 @@ mod tests {
     }
 
     #[test]
+    fn products_with_rows_and_sums_of_rows_are_the_plain_ones() {
+        for backend in Backend::available() {
+            for (rows, length, pitch, first) in
+                [(1, 5, 9, 2), (4, 16, 16, 0), (7, 35, 40, 3), (24, 64, 70, 6)]
+            {
+                let values = random(rows * pitch, 13);
+                let row = |r: usize| &values[r * pitch + first..][..length];
+                let vectors = random(3 * length, 14);
+                let mut parts = vectors.clone();
+                let mut parts: Vec<&mut [f32]> = parts.chunks_exact_mut(length).collect();
+                let mut found = vec![0.0; 3 * rows];
+                let all = Rows { values: &values, pitch, first };
+                backend.dots(all, &parts, &mut found);
+                for (at, found) in found.iter().enumerate() {
+                    let vector = &vectors[at / rows * length..][..length];
+                    let of = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
+                    let expected: f64 = row(at % rows).iter().zip(vector).map(of).sum();
+                    assert_close(&[*found], &[expected], 1e-5, backend.name());
+                }
+                backend.add_rows(all, &found, &mut parts);
+                for (p, part) in parts.iter().enumerate() {
+                    let expected: Vec<f64> = (0..length)
+                        .map(|x| {
+                            let of = |r: usize| f64::from(found[p * rows + r]) * f64::from(row(r)[x]);
+                            f64::from(vectors[p * length + x]) + (0..rows).map(of).sum::<f64>()
+                        })
+                        .collect();
+                    assert_close(part, &expected, 1e-4, backend.name());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_finite_half_is_widened_exactly() {
         // Sign, exponent and fraction, as IEEE 754 has them.
         let value = |bits: u16| {
@@ -265,8 +316,9 @@ mod tests {
             let mut found = vec![0.0; halves.len()];
             backend.widen(&halves, &vec![0.0; halves.len()], &mut found);
             assert!(halves.iter().zip(&found).all(|(&bits, &found)| value(bits) == found));
-            backend.widen(&halves[..3], &[1.0, 2.0, 3.0], &mut found[..3]);
-            assert_eq!(found[..2], [value(halves[0]) - 1.0, value(halves[1]) - 2.0]);
+            backend.widen(&halves[..5], &[1.0, 2.0], &mut found[..5]);
+            let expected = [1.0, 2.0, 1.0, 2.0, 1.0].iter().zip(&halves).map(|(o, &h)| value(h) - o);
+            assert!(expected.eq(found[..5].iter().copied()));
         }
     }
 

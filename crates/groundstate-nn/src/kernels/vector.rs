@@ -1,4 +1,4 @@
-//! Dot products, scaled sums and half precision of long vectors.
+//! Dot products, scaled sums and half precision of vectors.
 
 use super::Task;
 use crate::simd::{Portable, Simd};
@@ -16,7 +16,7 @@ pub(crate) struct AddScaled<'a> {
     pub(crate) factor: f32,
 }
 
-/// Sets `to` to finite half-precision numbers less `origin`.
+/// Sets rows to finite half-precision numbers less `origin`, which is as long as a row.
 pub(crate) struct Widen<'a> {
     pub(crate) halves: &'a [u16],
     pub(crate) origin: &'a [f32],
@@ -29,16 +29,17 @@ impl Task for Widen<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { halves, origin, to } = self;
-        let count = to.len();
-        let (halves, origin) = (&halves[..count], &origin[..count]);
+        assert_eq!(halves.len(), to.len(), "there is a number for each");
         // The exponent's bias is 15 in the one, 127 in the other; numbers below the least normal one
         // come out right, too.
         let rebias = f32::from_bits((127 + 127 - 15) << 23);
-        for x in 0..count {
-            let half = u32::from(halves[x]);
-            let sign = (half & 0x8000) << 16;
-            let magnitude = f32::from_bits((half & 0x7fff) << 13) * rebias;
-            to[x] = f32::from_bits(magnitude.to_bits() | sign) - origin[x];
+        for (to, halves) in to.chunks_mut(origin.len()).zip(halves.chunks(origin.len())) {
+            for ((to, &half), &origin) in to.iter_mut().zip(halves).zip(origin) {
+                let half = u32::from(half);
+                let sign = (half & 0x8000) << 16;
+                let magnitude = f32::from_bits((half & 0x7fff) << 13) * rebias;
+                *to = f32::from_bits(magnitude.to_bits() | sign) - origin;
+            }
         }
     }
 }
@@ -66,6 +67,157 @@ impl Task for Dot<'_> {
                 tail += a * b;
             }
             tail + S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])))
+        }
+    }
+}
+
+/// A part of equally long rows, some distance apart.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// All rows.
+    pub values: &'a [f32],
+    /// Values from one row to the next.
+    pub pitch: usize,
+    /// The first column of the part.
+    pub first: usize,
+}
+
+impl Rows<'_> {
+    fn count(&self) -> usize {
+        self.values.len().checked_div(self.pitch).unwrap_or(0)
+    }
+
+    /// The start of a row of which `length` values are wanted.
+    #[inline(always)]
+    fn row(&self, row: usize, length: usize) -> *const f32 {
+        self.values[row * self.pitch + self.first..][..length].as_ptr()
+    }
+}
+
+/// Rows whose products with a vector are taken at once.
+const AT_ONCE: usize = 4;
+
+/// Σ row · vector of every vector and row: vectors × rows.
+pub(crate) struct Dots<'a, 'b> {
+    pub(crate) rows: Rows<'a>,
+    pub(crate) vectors: &'a [&'b mut [f32]],
+    pub(crate) to: &'a mut [f32],
+}
+
+/// Adds to every vector the rows, times `factors` (vectors × rows).
+pub(crate) struct AddRows<'a, 'b> {
+    pub(crate) rows: Rows<'a>,
+    pub(crate) factors: &'a [f32],
+    pub(crate) vectors: &'a mut [&'b mut [f32]],
+}
+
+impl Task for Dots<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { rows, vectors, to } = self;
+        let count = rows.count();
+        assert_eq!(to.len(), vectors.len() * count);
+        for first in (0..count).step_by(AT_ONCE) {
+            for (p, vector) in vectors.iter().enumerate() {
+                let to = &mut to[p * count + first..(p + 1) * count];
+                // SAFETY: passed on.
+                unsafe {
+                    if to.len() >= AT_ONCE {
+                        dots::<S, AT_ONCE>(rows, first, vector, to);
+                    } else {
+                        for (by, to) in to.chunks_exact_mut(1).enumerate() {
+                            dots::<S, 1>(rows, first + by, vector, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Products of `N` rows with a vector.
+#[inline(always)]
+unsafe fn dots<S: Simd, const N: usize>(rows: Rows, first: usize, vector: &[f32], to: &mut [f32]) {
+    let length = vector.len();
+    let whole = length / S::LANES * S::LANES;
+    let mut from = [std::ptr::null(); N];
+    for (by, from) in from.iter_mut().enumerate() {
+        *from = rows.row(first + by, length);
+    }
+    // SAFETY: vectors inside the slices.
+    unsafe {
+        let mut sums = [S::splat(0.0); N];
+        for x in (0..whole).step_by(S::LANES) {
+            let value = S::load(vector.as_ptr().add(x));
+            for (sum, from) in sums.iter_mut().zip(&from) {
+                *sum = S::mul_add(S::load(from.add(x)), value, *sum);
+            }
+        }
+        for ((to, sum), from) in to.iter_mut().zip(sums).zip(from) {
+            let mut tail = 0.0;
+            for (x, value) in vector.iter().enumerate().skip(whole) {
+                tail += value * *from.add(x);
+            }
+            *to = S::sum(sum) + tail;
+        }
+    }
+}
+
+impl Task for AddRows<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { rows, factors, vectors } = self;
+        let count = rows.count();
+        assert_eq!(factors.len(), vectors.len() * count);
+        for first in (0..count).step_by(AT_ONCE) {
+            for (p, vector) in vectors.iter_mut().enumerate() {
+                let factors = &factors[p * count + first..(p + 1) * count];
+                // SAFETY: passed on.
+                unsafe {
+                    if factors.len() >= AT_ONCE {
+                        add_rows::<S, AT_ONCE>(rows, first, factors, vector);
+                    } else {
+                        for (by, factor) in factors.chunks_exact(1).enumerate() {
+                            add_rows::<S, 1>(rows, first + by, factor, vector);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds `N` rows.
+#[inline(always)]
+unsafe fn add_rows<S: Simd, const N: usize>(rows: Rows, first: usize, factors: &[f32], vector: &mut [f32]) {
+    let length = vector.len();
+    let whole = length / S::LANES * S::LANES;
+    let mut from = [std::ptr::null(); N];
+    for (by, from) in from.iter_mut().enumerate() {
+        *from = rows.row(first + by, length);
+    }
+    // SAFETY: vectors inside the slices.
+    unsafe {
+        let mut scales = [S::splat(0.0); N];
+        for (scale, &factor) in scales.iter_mut().zip(factors) {
+            *scale = S::splat(factor);
+        }
+        for x in (0..whole).step_by(S::LANES) {
+            let to = vector.as_mut_ptr().add(x);
+            let mut sum = S::load(to);
+            for (&scale, from) in scales.iter().zip(&from) {
+                sum = S::mul_add(S::load(from.add(x)), scale, sum);
+            }
+            S::store(to, sum);
+        }
+        for (x, value) in vector.iter_mut().enumerate().skip(whole) {
+            for (factor, from) in factors.iter().zip(&from) {
+                *value += factor * *from.add(x);
+            }
         }
     }
 }

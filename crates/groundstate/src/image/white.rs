@@ -24,15 +24,14 @@ pub struct Levels {
 impl Levels {
     /// Looks at all values of a picture.
     pub fn of(picture: &Image) -> Self {
-        let mut levels = Self { highest: 0, fine: false };
+        // 65535 = 255 × 257: the numbers of 8 bits are the multiples of 257, whose bytes are equal.
+        let (mut highest, mut unequal) = (0, 0);
         for &value in &picture.pixels {
-            // Rounded; `round` is a call for every value where the processor is not asked for more.
             let number = (value * f32::from(FULL) + 0.5) as u16;
-            levels.highest = levels.highest.max(number);
-            // 65535 = 255 × 257: the numbers of 8 bits are the multiples of 257.
-            levels.fine |= !number.is_multiple_of(257);
+            highest = highest.max(number);
+            unequal |= (number >> 8) ^ (number & 255);
         }
-        levels
+        Self { highest, fine: unequal != 0 }
     }
 }
 

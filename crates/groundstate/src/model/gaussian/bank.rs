@@ -6,6 +6,7 @@ use half::slice::HalfFloatSliceExt;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
+use super::copies::{Copies, Selection};
 use super::moments::Moments;
 use super::projection::{self, Projection, Projector};
 use super::variation::{self, Variation};
@@ -25,7 +26,7 @@ const POOLED_AT_ONCE: usize = 64;
 /// fold of which.
 ///
 /// Picture i belongs to fold i mod the number of folds. Memory: k half-precision numbers for each cell of
-/// each picture and of its shifted copy, and k(k+1)/2 + k numbers for each cell of each fold.
+/// each picture and of its shifted copy, and k(k+1)/2 + k numbers for each cell.
 pub struct FeatureBank {
     columns: usize,
     rows: usize,
@@ -33,16 +34,8 @@ pub struct FeatureBank {
     projection: Projection,
     config: GaussianConfig,
     copies: Copies,
-}
-
-/// Features of normal pictures and of their shifted copies.
-struct Copies {
-    normal: Vec<Vec<f16>>,
-    shifted: Vec<Vec<f16>>,
-    /// The mean of all.
-    origin: Vec<f32>,
-    /// Sums over the folds.
-    folds: Vec<Moments>,
+    /// Sums over all copies.
+    moments: Moments,
     /// Pictures that the variation is estimated from, and the inner products of their features.
     sample: Vec<usize>,
     products: DMatrix<f64>,
@@ -63,24 +56,44 @@ impl FeatureBank {
         let pyramid = Pyramid::new(width, height, channels);
         let kept = config.dimensions.min(Pyramid::dimensions(channels));
         let projection = projection(&pyramid, pictures, kept);
+        let config = GaussianConfig { dimensions: kept, ..config.clone() };
         let projector = Projector::new(&projection.centre, &projection.matrix);
-        let features = |pixels: &[f32]| -> Vec<f16> {
-            let values = projector.apply(&pyramid.forward(pixels));
+        let features = |picture: usize, is_shifted: bool| -> Vec<f16> {
+            let picture_pixels = &pictures[picture].pixels;
+            let values = projector.apply(&match is_shifted {
+                true => pyramid.forward(&shifted(pictures[picture], config.shift_px, picture)),
+                false => pyramid.forward(picture_pixels),
+            });
             let mut halves = vec![f16::ZERO; values.len()];
             halves.convert_from_f32_slice(&values);
             halves
         };
-        let normal: Vec<Vec<f16>> = pictures.par_iter().map(|picture| features(&picture.pixels)).collect();
-        let shifted = match config.shift_px {
+        let counts = (pictures.len(), folds.max(1));
+        let shape = (pyramid.columns() * pyramid.rows(), kept);
+        let copies = Copies::gather(counts, shape, config.shift_px > 0, features);
+        drop(projector);
+        Ok(Self::of_copies((pyramid.columns(), pyramid.rows(), channels), projection, config, copies))
+    }
+
+    fn of_copies(
+        (columns, rows, channels): (usize, usize, usize),
+        projection: Projection,
+        config: GaussianConfig,
+        copies: Copies,
+    ) -> Self {
+        let sample = match config.factors {
             0 => Vec::new(),
-            shift => {
-                let numbered = pictures.par_iter().enumerate();
-                numbered.map(|(i, picture)| features(&shifted(picture, shift, i))).collect()
+            _ => spread_out(copies.pictures(), VARIATION_PICTURES),
+        };
+        let products = match sample.is_empty() {
+            true => DMatrix::zeros(0, 0),
+            false => {
+                let positions: Vec<usize> = sample.iter().map(|&i| copies.position(i, false)).collect();
+                variation::inner_products(&copies, &positions)
             }
         };
-        let config = GaussianConfig { dimensions: kept, ..config.clone() };
-        let copies = Copies::new(normal, shifted, folds.max(1), &config);
-        Ok(Self { columns: pyramid.columns(), rows: pyramid.rows(), channels, projection, config, copies })
+        let moments = Moments::of(&copies.of_folds(|_| true));
+        Self { columns, rows, channels, projection, config, copies, moments, sample, products }
     }
 
     /// Fits the energy to all pictures, or to all but those of one fold.
@@ -89,25 +102,22 @@ impl FeatureBank {
     /// When fewer than two pictures are left.
     pub fn fit(&self, without_fold: Option<usize>) -> Result<Gaussian, GaussianError> {
         let k = self.config.dimensions;
-        let copies = &self.copies;
-        let found = copies.staying(without_fold).count();
+        let found =
+            (0..self.copies.pictures()).filter(|i| Some(i % self.copies.folds()) != without_fold).count();
         if found < 2 {
             return Err(GaussianError::TooFewPictures { found });
         }
-        let features = copies.features(without_fold);
-        let parts: Vec<&Moments> = copies
-            .folds
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| Some(*i) != without_fold)
-            .map(|(_, f)| f)
-            .collect();
-        let mut mean = Moments::mean(&parts);
-        let variation = copies.variation(without_fold, self.config.factors);
-        let mut factor = Moments::covariances(&parts, &mean, k, (&features, &copies.origin, &variation));
+        let copies = self.copies.of_folds(|fold| Some(fold) != without_fold);
+        // One fold is summed again, which takes less memory than to keep the sums of all folds.
+        let moments = match without_fold {
+            None => self.moments.clone(),
+            Some(fold) => self.moments.without(Moments::of(&self.copies.of_folds(|f| f == fold))),
+        };
+        let variation = self.variation(&copies);
+        let (mut mean, mut factor) = moments.finish(&copies, &variation);
         let pooled = pooled(&factor, k * (k + 1) / 2);
         invert_factors(&mut factor, &pooled, &self.config);
-        mean.iter_mut().zip(&copies.origin).for_each(|(mean, origin)| *mean += origin);
+        mean.iter_mut().zip(&self.copies.origin).for_each(|(mean, origin)| *mean += origin);
         Ok(Gaussian {
             columns: self.columns,
             rows: self.rows,
@@ -121,52 +131,17 @@ impl FeatureBank {
             factor,
         })
     }
-}
 
-impl Copies {
-    fn new(normal: Vec<Vec<f16>>, shifted: Vec<Vec<f16>>, folds: usize, config: &GaussianConfig) -> Self {
-        let k = config.dimensions;
-        let sample = match config.factors {
-            0 => Vec::new(),
-            _ => spread_out(normal.len(), VARIATION_PICTURES),
-        };
-        let products = match sample.is_empty() {
-            true => DMatrix::zeros(0, 0),
-            false => variation::inner_products(&sample.iter().map(|&i| &normal[i][..]).collect::<Vec<_>>()),
-        };
-        let of = |stays: &dyn Fn(usize) -> bool| -> Vec<&[f16]> {
-            let both = [&normal, &shifted].into_iter().flat_map(|copies| copies.iter().enumerate());
-            both.filter(|(i, _)| stays(*i)).map(|(_, features)| &features[..]).collect()
-        };
-        let origin = mean_of(&of(&|_| true), k);
-        let folds = (0..folds).map(|fold| Moments::of(&of(&|i| i % folds == fold), &origin, k)).collect();
-        Self { normal, shifted, origin, folds, sample, products }
-    }
-
-    /// Pictures that are not in a fold.
-    fn staying(&self, without_fold: Option<usize>) -> impl Iterator<Item = usize> {
-        let folds = self.folds.len();
-        (0..self.normal.len()).filter(move |i| Some(i % folds) != without_fold)
-    }
-
-    /// Their features, then those of their shifted copies.
-    fn features(&self, without_fold: Option<usize>) -> Vec<&[f16]> {
-        let both = [&self.normal, &self.shifted].into_iter().filter(|copies| !copies.is_empty());
-        both.flat_map(|copies| self.staying(without_fold).map(|i| &copies[i][..])).collect()
-    }
-
-    fn variation(&self, without_fold: Option<usize>, most: usize) -> Variation {
-        // Where a picture is among those that stay.
-        let mut among = vec![None; self.normal.len()];
-        self.staying(without_fold).enumerate().for_each(|(at, picture)| among[picture] = Some(at));
-        let kept: Vec<usize> = (0..self.sample.len()).filter(|&i| among[self.sample[i]].is_some()).collect();
-        let count = most.min(kept.len() / PICTURES_PER_FACTOR);
+    fn variation(&self, copies: &Selection) -> Variation {
+        let rank = |&i: &usize| copies.rank(self.copies.position(self.sample[i], false));
+        let kept: Vec<usize> = (0..self.sample.len()).filter(|i| rank(i).is_some()).collect();
+        let count = self.config.factors.min(kept.len() / PICTURES_PER_FACTOR);
         if count == 0 {
             return Variation::none();
         }
-        let sample: Vec<usize> = kept.iter().filter_map(|&i| among[self.sample[i]]).collect();
+        let sample: Vec<usize> = kept.iter().filter_map(rank).collect();
         let products = DMatrix::from_fn(kept.len(), kept.len(), |i, j| self.products[(kept[i], kept[j])]);
-        Variation::of(&self.features(without_fold), &self.origin, (&sample, &products), count)
+        Variation::of(copies, (&sample, &products), count)
     }
 }
 
@@ -188,19 +163,6 @@ fn projection(pyramid: &Pyramid, pictures: &[&Image], kept: usize) -> Projection
 /// At most `count` of the numbers below `of`, evenly spread.
 fn spread_out(of: usize, count: usize) -> Vec<usize> {
     if count == 0 { Vec::new() } else { (0..of).step_by(of.div_ceil(count)).collect() }
-}
-
-fn mean_of(copies: &[&[f16]], k: usize) -> Vec<f32> {
-    let mut mean = vec![0f32; copies[0].len()];
-    mean.par_chunks_mut(64 * k).enumerate().for_each(|(block, mean)| {
-        let mut values = vec![0f32; mean.len()];
-        for features in copies {
-            features[block * 64 * k..][..mean.len()].convert_to_f32_slice(&mut values);
-            mean.iter_mut().zip(&values).for_each(|(m, v)| *m += v);
-        }
-        mean.iter_mut().for_each(|m| *m /= copies.len() as f32);
-    });
-    mean
 }
 
 /// A copy of a picture moved by `shift` pixels, in one of four directions by its number; its border
@@ -265,9 +227,14 @@ mod tests {
         let without = bank.fit(Some(1)).unwrap();
         assert_eq!(without.variation.len(), 2 * without.mean.len());
         let stay: Vec<usize> = (0..27).filter(|i| i % 3 != 1).collect();
-        let of = |copies: &[Vec<f16>]| stay.iter().map(|&i| copies[i].clone()).collect::<Vec<_>>();
-        let copies = Copies::new(of(&bank.copies.normal), of(&bank.copies.shifted), 1, &bank.config);
-        let rest = FeatureBank { copies, ..bank }.fit(None).unwrap();
+        let cells = bank.copies.cells();
+        let of = |picture: usize, shifted: bool| -> Vec<f16> {
+            let position = bank.copies.position(stay[picture], shifted);
+            (0..cells).flat_map(|cell| bank.copies.at(position, cell).to_vec()).collect()
+        };
+        let copies = Copies::gather((stay.len(), 1), (cells, bank.config.dimensions), true, of);
+        let shape = (bank.columns, bank.rows, bank.channels);
+        let rest = FeatureBank::of_copies(shape, bank.projection, bank.config, copies).fit(None).unwrap();
         // Sums are taken about another origin.
         for (a, b) in [
             (&without.mean, &rest.mean),

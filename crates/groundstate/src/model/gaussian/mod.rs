@@ -11,6 +11,7 @@
 //! without a pretrained network).
 
 mod bank;
+mod copies;
 mod displacement;
 mod moments;
 mod projection;
@@ -91,6 +92,9 @@ pub enum GaussianError {
         expected: usize,
     },
 }
+
+/// Pictures whose features are kept for the way back.
+const AT_ONCE: usize = 8;
 
 /// The fitted energy.
 ///
@@ -298,33 +302,37 @@ impl Energy for Gaussian {
     fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         self.check_shape(batch);
         let (pyramid, projector) = (self.pyramid(), self.projector());
-        let pictures = batch.values.par_chunks_exact(batch.picture_len());
-        let (mut deviations, features): (Vec<Vec<f32>>, Vec<Option<Features>>) = pictures
-            .map(|picture| {
-                let features = pyramid.forward(picture);
-                (self.deviation(&projector, &features), wanted.gradient.then_some(features))
-            })
-            .unzip();
-        let features: Vec<Features> = features.into_iter().flatten().collect();
-        let seen = if wanted.free { deviations.clone() } else { Vec::new() };
-        self.unvary(&mut deviations);
-        let unvaried = if wanted.free { deviations.clone() } else { Vec::new() };
-        self.multiply_factors(&mut deviations);
-        let mut whitened = deviations;
-        let local = whitened.par_iter().map(|whitened| self.energies(whitened));
-        let mut found: Vec<Evaluated> =
-            local.map(|local| Evaluated { local, free: None, gradient: None }).collect();
-        for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
-            found.free = Some(self.free_energies(seen, unvaried, &found.local));
-        }
-        if wanted.gradient {
-            // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
-            self.whiten_adjoint(&mut whitened);
-        }
-        found.par_iter_mut().zip(&features).zip(&whitened).for_each(|((found, features), slopes)| {
-            let weights = projector.adjoint(slopes, self.columns);
-            found.gradient = Some(pyramid.backward(features, &weights));
-        });
-        found
+        let some = batch.values.chunks(AT_ONCE * batch.picture_len());
+        some.flat_map(|some| {
+            let pictures = some.par_chunks_exact(batch.picture_len());
+            let (mut deviations, features): (Vec<Vec<f32>>, Vec<Option<Features>>) = pictures
+                .map(|picture| {
+                    let features = pyramid.forward(picture);
+                    (self.deviation(&projector, &features), wanted.gradient.then_some(features))
+                })
+                .unzip();
+            let features: Vec<Features> = features.into_iter().flatten().collect();
+            let seen = if wanted.free { deviations.clone() } else { Vec::new() };
+            self.unvary(&mut deviations);
+            let unvaried = if wanted.free { deviations.clone() } else { Vec::new() };
+            self.multiply_factors(&mut deviations);
+            let mut whitened = deviations;
+            let local = whitened.par_iter().map(|whitened| self.energies(whitened));
+            let mut found: Vec<Evaluated> =
+                local.map(|local| Evaluated { local, free: None, gradient: None }).collect();
+            for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
+                found.free = Some(self.free_energies(seen, unvaried, &found.local));
+            }
+            if wanted.gradient {
+                // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
+                self.whiten_adjoint(&mut whitened);
+            }
+            found.par_iter_mut().zip(&features).zip(&whitened).for_each(|((found, features), slopes)| {
+                let weights = projector.adjoint(slopes, self.columns);
+                found.gradient = Some(pyramid.backward(features, &weights));
+            });
+            found
+        })
+        .collect()
     }
 }

@@ -1,85 +1,69 @@
 //! Sums over pictures at every cell, and the covariances that they come to.
 
 use groundstate_nn::{Backend, Strided};
-use half::f16;
 use rayon::prelude::*;
 
-use super::variation::{Variation, deviation};
+use super::copies::Selection;
+use super::variation::Variation;
 
 /// Sums of features of some pictures, about an origin, and of their products.
 ///
 /// About the mean of all pictures no digits are lost when the mean of some is taken out.
+#[derive(Clone)]
 pub(super) struct Moments {
-    pub(super) count: usize,
+    count: usize,
     /// Cells × k.
     sum: Vec<f32>,
     /// Cells × k(k+1)/2: packed rows of the lower triangle.
     products: Vec<f32>,
 }
 
-/// The features of a cell in all copies: copies × k.
-fn at_cell(backend: Backend, copies: &[&[f16]], origin: &[f32], cell: usize, to: &mut [f32]) {
-    let k = origin.len();
-    for (features, row) in copies.iter().zip(to.chunks_exact_mut(k)) {
-        deviation(backend, &features[cell * k..(cell + 1) * k], origin, row);
-    }
-}
-
 impl Moments {
-    /// Sums over copies (cells × k each) relative to `origin`.
-    pub(super) fn of(copies: &[&[f16]], origin: &[f32], k: usize) -> Self {
+    /// Sums over copies.
+    pub(super) fn of(copies: &Selection) -> Self {
         let backend = Backend::detect();
-        let (packed, cells) = (k * (k + 1) / 2, origin.len() / k);
-        let mut sum = vec![0f32; cells * k];
-        let mut products = vec![0f32; cells * packed];
+        let k = copies.k();
+        let packed = k * (k + 1) / 2;
+        let mut sum = vec![0f32; copies.length()];
+        let mut products = vec![0f32; copies.length() / k * packed];
         let of_cells = sum.par_chunks_exact_mut(k).zip(products.par_chunks_exact_mut(packed));
-        of_cells.zip(origin.par_chunks_exact(k)).enumerate().for_each_init(
-            || (vec![0f32; copies.len() * k], vec![0f32; k * k]),
-            |(features, square), (cell, ((sum, products), origin))| {
-                at_cell(backend, copies, origin, cell, features);
+        of_cells.enumerate().for_each_init(
+            || (vec![0f32; copies.count() * k], vec![0f32; k * k]),
+            |(features, square), (cell, (sum, products))| {
+                copies.deviations(backend, cell, features);
                 square.fill(0.0);
                 backend.add_gram(features, k, square);
                 for (i, row) in square.chunks_exact(k).enumerate() {
                     products[i * (i + 1) / 2..][..=i].copy_from_slice(&row[..=i]);
                 }
-                for row in features.chunks_exact(k) {
-                    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-                }
+                features.chunks_exact(k).for_each(|row| backend.add_scaled(sum, row, 1.0));
             },
         );
-        Self { count: copies.len(), sum, products }
+        Self { count: copies.count(), sum, products }
     }
 
-    /// The mean of several sums' pictures, relative to the origin.
-    pub(super) fn mean(parts: &[&Moments]) -> Vec<f32> {
-        let count = parts.iter().map(|part| part.count).sum::<usize>() as f32;
-        let mut mean = vec![0f32; parts[0].sum.len()];
-        for part in parts {
-            mean.iter_mut().zip(&part.sum).for_each(|(mean, sum)| *mean += sum);
+    /// The sums without those of some of the copies.
+    pub(super) fn without(&self, mut part: Moments) -> Moments {
+        part.count = self.count - part.count;
+        for (all, part) in [(&self.sum, &mut part.sum), (&self.products, &mut part.products)] {
+            part.iter_mut().zip(all).for_each(|(part, all)| *part = all - *part);
         }
-        mean.iter_mut().for_each(|mean| *mean /= count);
-        mean
+        part
     }
 
-    /// The covariances (cells × k(k+1)/2) of several sums' pictures, of which `mean` is the [`Moments::mean`],
-    /// after their variation is taken out. `copies` are these pictures.
-    pub(super) fn covariances(
-        parts: &[&Moments],
-        mean: &[f32],
-        k: usize,
-        (copies, origin, variation): (&[&[f16]], &[f32], &Variation),
-    ) -> Vec<f32> {
+    /// The mean and the covariances (cells × k(k+1)/2) of the copies that these are the sums of, relative to the
+    /// origin, after their variation is taken out.
+    pub(super) fn finish(self, copies: &Selection, variation: &Variation) -> (Vec<f32>, Vec<f32>) {
+        let Self { count, sum: mut mean, products: mut covariance } = self;
+        assert_eq!(count, copies.count(), "these are the copies' sums");
+        let k = copies.k();
         let packed = k * (k + 1) / 2;
-        let share = 1.0 / parts.iter().map(|part| part.count).sum::<usize>() as f32;
-        let explained = Explained::new(copies, origin, variation, k);
-        let mut covariance = vec![0f32; parts[0].products.len()];
+        let share = 1.0 / count as f32;
+        mean.iter_mut().for_each(|value| *value *= share);
+        let explained = Explained::new(copies, variation);
         covariance.par_chunks_exact_mut(packed).zip(mean.par_chunks_exact(k)).enumerate().for_each_init(
             || explained.scratch(),
             |scratch, (cell, (covariance, mean))| {
-                for part in parts {
-                    let products = &part.products[cell * packed..][..packed];
-                    covariance.iter_mut().zip(products).for_each(|(sum, value)| *sum += value);
-                }
                 explained.at(cell, scratch);
                 for i in 0..k {
                     let row = &mut covariance[i * (i + 1) / 2..][..=i];
@@ -90,7 +74,7 @@ impl Moments {
                 }
             },
         );
-        covariance
+        (mean, covariance)
     }
 }
 
@@ -100,9 +84,7 @@ impl Moments {
 /// M = (B − ½ U Z Zᵀ) Uᵀ. Coordinates sum to zero, so that D may be relative to any origin.
 struct Explained<'a> {
     backend: Backend,
-    copies: &'a [&'a [f16]],
-    origin: &'a [f32],
-    k: usize,
+    copies: &'a Selection<'a>,
     variation: &'a Variation,
     directions: usize,
     /// −½ Z Zᵀ.
@@ -120,9 +102,9 @@ struct Scratch {
 }
 
 impl<'a> Explained<'a> {
-    fn new(copies: &'a [&'a [f16]], origin: &'a [f32], variation: &'a Variation, k: usize) -> Self {
+    fn new(copies: &'a Selection<'a>, variation: &'a Variation) -> Self {
         let backend = Backend::detect();
-        let directions = variation.directions.len() / origin.len();
+        let directions = variation.directions.len() / copies.length();
         let mut half = vec![0f32; directions * directions];
         let z = &variation.coordinates;
         if directions > 0 {
@@ -130,12 +112,12 @@ impl<'a> Explained<'a> {
             backend.add_product(transposed, z, directions, &mut half);
         }
         half.iter_mut().for_each(|value| *value *= -0.5);
-        Self { backend, copies, origin, k, variation, directions, half }
+        Self { backend, copies, variation, directions, half }
     }
 
     fn scratch(&self) -> Scratch {
-        let (k, count) = (self.k, self.directions);
-        let features = if count == 0 { 0 } else { self.copies.len() * k };
+        let (k, count) = (self.copies.k(), self.directions);
+        let features = if count == 0 { 0 } else { self.copies.count() * k };
         Scratch {
             features: vec![0.0; features],
             directions: vec![0.0; count * k],
@@ -145,13 +127,13 @@ impl<'a> Explained<'a> {
     }
 
     fn at(&self, cell: usize, scratch: &mut Scratch) {
-        let (k, count, backend) = (self.k, self.directions, self.backend);
+        let (k, count, backend) = (self.copies.k(), self.directions, self.backend);
         if count == 0 {
             return;
         }
         let Scratch { features, directions, mixed, square } = scratch;
-        at_cell(backend, self.copies, &self.origin[cell * k..(cell + 1) * k], cell, features);
-        let rows = self.variation.directions.chunks_exact(self.origin.len());
+        self.copies.deviations(backend, cell, features);
+        let rows = self.variation.directions.chunks_exact(self.copies.length());
         for (to, row) in directions.chunks_exact_mut(k).zip(rows) {
             to.copy_from_slice(&row[cell * k..(cell + 1) * k]);
         }

@@ -5,33 +5,33 @@
 //! before its cells are judged one by one (a factor model, as in probabilistic principal component
 //! analysis, Tipping & Bishop 1999).
 
-use groundstate_nn::{Backend, Strided};
-use half::f16;
+use std::ops::Range;
+
+use groundstate_nn::{Backend, Rows, Strided};
 use half::slice::HalfFloatSliceExt;
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
 
+use super::copies::{Copies, Selection};
 use super::projection::descending;
 
-/// Values of a feature array that one task works on.
-const BLOCK: usize = 4096;
-/// Values that it converts at once: of many pictures, they stay in the cache.
-const STRIP: usize = 256;
+/// Cells that one task works on.
+const CELLS: usize = 64;
 /// Blocks whose products are in memory at once.
 const BLOCKS: usize = 16;
 /// Components that explain less than this share of the variation are none.
 const LEAST_SHARE: f64 = 1e-9;
 
-/// Inner products of pictures' features, pictures × pictures.
-pub(super) fn inner_products(features: &[&[f16]]) -> DMatrix<f64> {
-    let n = features.len();
+/// Inner products of the features of copies at some positions, pictures × pictures.
+pub(super) fn inner_products(copies: &Copies, positions: &[usize]) -> DMatrix<f64> {
+    let n = positions.len();
     let mut sum = DMatrix::zeros(n, n);
-    let starts: Vec<usize> = (0..features[0].len()).step_by(BLOCK).collect();
-    for starts in starts.chunks(BLOCKS) {
-        let products: Vec<DMatrix<f32>> = starts
+    let blocks: Vec<usize> = (0..copies.cells()).step_by(CELLS).collect();
+    for blocks in blocks.chunks(BLOCKS) {
+        let products: Vec<DMatrix<f32>> = blocks
             .par_iter()
-            .map(|&start| {
-                let block = block(features, start);
+            .map(|&first| {
+                let block = block(copies, positions, first);
                 block.transpose() * &block
             })
             .collect();
@@ -58,10 +58,9 @@ impl Variation {
     /// coordinates of all copies.
     ///
     /// `sample` are the numbers of the sample's pictures among the copies, `products` their
-    /// [`inner_products`]; features are taken relative to `origin`.
+    /// [`inner_products`].
     pub(super) fn of(
-        copies: &[&[f16]],
-        origin: &[f32],
+        copies: &Selection,
         (sample, products): (&[usize], &DMatrix<f64>),
         count: usize,
     ) -> Self {
@@ -69,22 +68,22 @@ impl Variation {
         if count == 0 {
             return Self::none();
         }
-        let length = origin.len();
-        let starts: Vec<usize> = (0..length).step_by(BLOCK).collect();
+        let (length, k) = (copies.length(), copies.k());
+        let starts: Vec<usize> = (0..length / k).step_by(CELLS).collect();
         let blocks: Vec<(Vec<f32>, Vec<f32>)> = starts
             .par_iter()
             .map(|&start| {
-                let range = start..(start + BLOCK).min(length);
-                directions_and_coordinates(copies, &origin[range.clone()], start, sample, &mixing, count)
+                let cells = start..(start + CELLS).min(length / k);
+                directions_and_coordinates(copies, cells, sample, &mixing, count)
             })
             .collect();
         let mut directions = vec![0f32; count * length];
-        let mut coordinates = vec![0f32; copies.len() * count];
+        let mut coordinates = vec![0f32; copies.count() * count];
         for (&start, (of_directions, of_coordinates)) in starts.iter().zip(&blocks) {
-            for (i, row) in of_directions.chunks_exact(count).enumerate() {
-                for (j, &value) in row.iter().enumerate() {
-                    directions[j * length + start + i] = value;
-                }
+            let width = of_directions.len() / count;
+            for (j, direction) in directions.chunks_exact_mut(length).enumerate() {
+                let values = of_directions[j..].iter().step_by(count);
+                direction[start * k..][..width].iter_mut().zip(values).for_each(|(to, &value)| *to = value);
             }
             coordinates.iter_mut().zip(of_coordinates).for_each(|(sum, value)| *sum += value);
         }
@@ -112,40 +111,29 @@ fn mixing(products: &DMatrix<f64>, count: usize) -> (Vec<f32>, usize) {
     )
 }
 
-/// One block of the directions (values × directions) and what it adds to the coordinates of the copies.
+/// The directions at some cells (values × directions) and what these add to the coordinates of the copies.
 fn directions_and_coordinates(
-    copies: &[&[f16]],
-    origin: &[f32],
-    start: usize,
+    copies: &Selection,
+    cells: Range<usize>,
     sample: &[usize],
     mixing: &[f32],
     count: usize,
 ) -> (Vec<f32>, Vec<f32>) {
-    let backend = Backend::detect();
-    let mut directions = vec![0f32; origin.len() * count];
-    let mut coordinates = vec![0f32; copies.len() * count];
-    let mut values = vec![0f32; copies.len() * STRIP];
-    let mut of_sample = vec![0f32; sample.len() * STRIP];
-    for (strip, directions) in directions.chunks_mut(STRIP * count).enumerate() {
-        let width = directions.len() / count;
-        let first = strip * STRIP;
-        for (copy, row) in copies.iter().zip(values.chunks_exact_mut(width)) {
-            deviation(backend, &copy[start + first..][..width], &origin[first..], row);
+    let (backend, k) = (Backend::detect(), copies.k());
+    let mut directions = vec![0f32; cells.len() * k * count];
+    let mut coordinates = vec![0f32; copies.count() * count];
+    let mut values = vec![0f32; copies.count() * k];
+    let mut of_sample = vec![0f32; sample.len() * k];
+    for (cell, directions) in cells.zip(directions.chunks_exact_mut(k * count)) {
+        copies.deviations(backend, cell, &mut values);
+        for (&copy, row) in sample.iter().zip(of_sample.chunks_exact_mut(k)) {
+            row.copy_from_slice(&values[copy * k..][..k]);
         }
-        for (&copy, row) in sample.iter().zip(of_sample.chunks_exact_mut(width)) {
-            row.copy_from_slice(&values[copy * width..][..width]);
-        }
-        let pictures = Strided { values: &of_sample, row: 1, column: width };
-        backend.add_product(pictures, mixing, count, directions);
-        let copies = Strided { values: &values, row: width, column: 1 };
+        backend.add_product(Strided { values: &of_sample, row: 1, column: k }, mixing, count, directions);
+        let copies = Strided { values: &values, row: k, column: 1 };
         backend.add_product(copies, directions, count, &mut coordinates);
     }
     (directions, coordinates)
-}
-
-/// Features relative to an origin.
-pub(super) fn deviation(backend: Backend, features: &[f16], origin: &[f32], to: &mut [f32]) {
-    backend.widen(features.reinterpret_cast(), origin, to);
 }
 
 /// Subtracts the mean row.
@@ -167,14 +155,9 @@ pub(super) fn coordinates(
     start: usize,
     pictures: &[&mut [f32]],
 ) -> Vec<f32> {
-    let backend = Backend::detect();
-    let count = directions.len() / length;
-    let mut out = vec![0f32; pictures.len() * count];
-    for (f, direction) in directions.chunks_exact(length).enumerate() {
-        for (p, picture) in pictures.iter().enumerate() {
-            out[p * count + f] = backend.dot(&direction[start..][..picture.len()], picture);
-        }
-    }
+    let mut out = vec![0f32; pictures.len() * directions.len() / length];
+    let rows = Rows { values: directions, pitch: length, first: start };
+    Backend::detect().dots(rows, pictures, &mut out);
     out
 }
 
@@ -187,28 +170,29 @@ pub(super) fn remove(
     coordinates: &[f32],
     pictures: &mut [&mut [f32]],
 ) {
-    let backend = Backend::detect();
-    let count = directions.len() / length;
-    for (f, direction) in directions.chunks_exact(length).enumerate() {
-        for (p, picture) in pictures.iter_mut().enumerate() {
-            backend.add_scaled(picture, &direction[start..][..picture.len()], -coordinates[p * count + f]);
-        }
-    }
+    let factors: Vec<f32> = coordinates.iter().map(|value| -value).collect();
+    let rows = Rows { values: directions, pitch: length, first: start };
+    Backend::detect().add_rows(rows, &factors, pictures);
 }
 
-/// One block of the features of all pictures: block × pictures.
-fn block(features: &[&[f16]], start: usize) -> DMatrix<f32> {
-    let width = BLOCK.min(features[0].len() - start);
-    let (backend, origin) = (Backend::detect(), vec![0.0; width]);
-    let mut out = DMatrix::zeros(width, features.len());
-    for (features, column) in features.iter().zip(out.as_mut_slice().chunks_exact_mut(width)) {
-        deviation(backend, &features[start..start + width], &origin, column);
+/// One block of the features of copies at some positions: values × pictures.
+fn block(copies: &Copies, positions: &[usize], first: usize) -> DMatrix<f32> {
+    let (k, backend) = (copies.k, Backend::detect());
+    let cells = first..(first + CELLS).min(copies.cells());
+    let zero = vec![0.0; k];
+    let mut out = DMatrix::zeros(cells.len() * k, positions.len());
+    for (&position, column) in positions.iter().zip(out.as_mut_slice().chunks_exact_mut(cells.len() * k)) {
+        for (cell, to) in cells.clone().zip(column.chunks_exact_mut(k)) {
+            backend.widen(copies.at(position, cell).reinterpret_cast(), &zero, to);
+        }
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     /// Twelve "pictures" that vary in two known directions of 5000 values, the first by more.
@@ -223,15 +207,20 @@ mod tests {
         ((0..12).map(picture).collect(), directions)
     }
 
+    /// Copies of pictures in one fold, with 50 values at a cell.
+    fn copies(features: &[Vec<f16>]) -> Copies {
+        let shape = (features[0].len() / 50, 50);
+        Copies::gather((features.len(), 1), shape, false, |picture, _| features[picture].clone())
+    }
+
     #[test]
     fn directions_are_orthonormal_and_those_of_the_variation() {
         let (features, known) = features();
-        let features: Vec<&[f16]> = features.iter().map(Vec::as_slice).collect();
-        let products = inner_products(&features);
-        let origin = vec![0.9; 5000];
+        let copies = copies(&features);
         let all: Vec<usize> = (0..features.len()).collect();
+        let products = inner_products(&copies, &all);
         let Variation { directions, coordinates: of_copies } =
-            Variation::of(&features, &origin, (&all, &products), 2);
+            Variation::of(&copies.of_folds(|_| true), (&all, &products), 2);
         let backend = Backend::detect();
         let (first, second) = directions.split_at(5000);
         for (a, b, expected) in [(first, first, 1.0), (second, second, 1.0), (first, second, 0.0)] {
@@ -260,11 +249,10 @@ mod tests {
 
     #[test]
     fn pictures_that_do_not_vary_have_no_directions() {
-        let same = vec![f16::from_f32(0.5); 300];
-        let features = vec![&same[..]; 9];
+        let copies = copies(&vec![vec![f16::from_f32(0.5); 300]; 9]);
         let all: Vec<usize> = (0..9).collect();
-        let products = inner_products(&features);
-        let found = Variation::of(&features, &[0.5; 300], (&all, &products), 3);
+        let products = inner_products(&copies, &all);
+        let found = Variation::of(&copies.of_folds(|_| true), (&all, &products), 3);
         assert!(found.directions.is_empty());
     }
 }
