@@ -61,7 +61,7 @@ impl Pyramid {
     /// Features of one picture.
     ///
     /// # Shapes
-    /// `picture`: height × width × channels, both edges multiples of [`CELL`]. Result:
+    /// `picture`: height × width × channels, both edges multiples of 4. Result:
     /// (height / 4) × (width / 4) × [`Pyramid::dimensions`].
     pub fn forward<T: Real>(self, picture: &[T], width: usize, height: usize) -> Vec<T> {
         let pooled = self.pooled(picture, width, height);
