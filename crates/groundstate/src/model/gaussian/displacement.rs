@@ -34,22 +34,29 @@ impl Gaussian {
         let predicted: Vec<f32> = features.iter().zip(unvaried).map(|(f, u)| f - u).collect();
         let displaced: Vec<[Vec<f32>; 8]> =
             (0..self.rows).into_par_iter().map(|y| self.displaced(&features, &predicted, y)).collect();
-        let cells = -2.0 * (self.displacement_px / CELL as f32).powi(2);
-        let log_prior = DISPLACEMENTS.map(|(dx, dy)| (dx * dx + dy * dy) as f32 / cells);
+        let (log_none, log_prior) = self.log_prior();
         let mut free = local.clone();
         for (u, free) in free.values.iter_mut().enumerate() {
-            let mut terms = [(0.0, -*free); 1 + DISPLACEMENTS.len()];
-            let mut count = 1;
+            let mut terms = [f32::NEG_INFINITY; 1 + DISPLACEMENTS.len()];
+            terms[DISPLACEMENTS.len()] = log_none - *free;
             for (number, displacement) in DISPLACEMENTS.into_iter().enumerate() {
-                let Some(p) = self.moved(u, displacement) else { continue };
-                let energy = displaced[p / self.columns][number][p % self.columns];
-                terms[count] = (log_prior[number], log_prior[number] - energy);
-                count += 1;
+                if let Some(p) = self.moved(u, displacement) {
+                    let energy = displaced[p / self.columns][number][p % self.columns];
+                    terms[number] = log_prior[number] - energy;
+                }
             }
-            *free = log_sum_exp(terms[..count].iter().map(|term| term.0))
-                - log_sum_exp(terms[..count].iter().map(|term| term.1));
+            *free = -log_sum_exp(&terms);
         }
         free
+    }
+
+    /// log π of no displacement and of each other.
+    fn log_prior(&self) -> (f32, [f32; 8]) {
+        let scale = -0.5 * (CELL as f32 / self.displacement_px).powi(2);
+        let mut log_prior = DISPLACEMENTS.map(|(dx, dy)| scale * (dx * dx + dy * dy) as f32);
+        let total = (1.0 + log_prior.iter().map(|log| log.exp()).sum::<f32>()).ln();
+        log_prior.iter_mut().for_each(|log| *log -= total);
+        (-total, log_prior)
     }
 
     /// For each displacement and each position p of row `y`: ½ |L_p⁻¹ (φ(u) − m(p))|², where u is the cell that
@@ -82,7 +89,7 @@ impl Gaussian {
     }
 }
 
-fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f32 {
-    let highest = values.clone().fold(f32::NEG_INFINITY, f32::max);
-    highest + values.map(|value| (value - highest).exp()).sum::<f32>().ln()
+fn log_sum_exp(values: &[f32]) -> f32 {
+    let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    highest + values.iter().map(|value| (value - highest).exp()).sum::<f32>().ln()
 }
