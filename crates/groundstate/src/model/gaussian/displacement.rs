@@ -32,22 +32,44 @@ impl Gaussian {
         }
         let features: Vec<f32> = deviation.iter().zip(&self.mean).map(|(d, m)| d + m).collect();
         let predicted: Vec<f32> = features.iter().zip(unvaried).map(|(f, u)| f - u).collect();
-        let displaced: Vec<[Vec<f32>; 8]> =
-            (0..self.rows).into_par_iter().map(|y| self.displaced(&features, &predicted, y)).collect();
+        let displaced = self.displaced(&features, &predicted);
         let (log_none, log_prior) = self.log_prior();
         let mut free = local.clone();
-        for (u, free) in free.values.iter_mut().enumerate() {
+        free.values.par_iter_mut().with_min_len(self.columns).enumerate().for_each(|(u, free)| {
             let mut terms = [f32::NEG_INFINITY; 1 + DISPLACEMENTS.len()];
             terms[DISPLACEMENTS.len()] = log_none - *free;
             for (number, displacement) in DISPLACEMENTS.into_iter().enumerate() {
                 if let Some(p) = self.moved(u, displacement) {
-                    let energy = displaced[p / self.columns][number][p % self.columns];
-                    terms[number] = log_prior[number] - energy;
+                    terms[number] = log_prior[number] - 0.5 * displaced[p][number];
                 }
             }
             *free = -log_sum_exp(&terms);
-        }
+        });
         free
+    }
+
+    /// |L_p⁻¹ (φ(u) − m(p))|² of every position p and each displacement, where u is the cell that shows the
+    /// features of p if they are displaced by it; without meaning where u lies outside the picture.
+    fn displaced(&self, features: &[f32], predicted: &[f32]) -> Vec<[f32; 8]> {
+        let (k, backend) = (self.dimensions, Backend::detect());
+        let packed = k * (k + 1) / 2;
+        let mut displaced = vec![[0f32; 8]; self.columns * self.rows];
+        displaced.par_chunks_exact_mut(self.columns).enumerate().for_each(|(y, displaced)| {
+            let mut residuals = vec![[0f32; 8]; k];
+            for (p, displaced) in (y * self.columns..).zip(displaced) {
+                let expected = &predicted[p * k..][..k];
+                for (number, (dx, dy)) in DISPLACEMENTS.into_iter().enumerate() {
+                    let Some(u) = self.moved(p, (-dx, -dy)) else { continue };
+                    let seen = features[u * k..][..k].iter().zip(expected);
+                    residuals
+                        .iter_mut()
+                        .zip(seen)
+                        .for_each(|(to, (seen, expected))| to[number] = seen - expected);
+                }
+                *displaced = backend.squared_norms(&self.factor[p * packed..][..packed], &residuals);
+            }
+        });
+        displaced
     }
 
     /// log π of no displacement and of each other.
@@ -57,28 +79,6 @@ impl Gaussian {
         let total = (1.0 + log_prior.iter().map(|log| log.exp()).sum::<f32>()).ln();
         log_prior.iter_mut().for_each(|log| *log -= total);
         (-total, log_prior)
-    }
-
-    /// For each displacement and each position p of row `y`: ½ |L_p⁻¹ (φ(u) − m(p))|², where u is the cell that
-    /// shows p's features if they are displaced by it. Zero where that cell lies outside the picture.
-    fn displaced(&self, features: &[f32], predicted: &[f32], y: usize) -> [Vec<f32>; 8] {
-        let (k, backend) = (self.dimensions, Backend::detect());
-        let row = y * self.columns..(y + 1) * self.columns;
-        let mut residuals = DISPLACEMENTS.map(|(dx, dy)| {
-            let mut residual = vec![0f32; self.columns * k];
-            for (p, to) in row.clone().zip(residual.chunks_exact_mut(k)) {
-                let Some(u) = self.moved(p, (-dx, -dy)) else { continue };
-                let seen = &features[u * k..][..k];
-                for ((to, seen), expected) in to.iter_mut().zip(seen).zip(&predicted[p * k..]) {
-                    *to = seen - expected;
-                }
-            }
-            residual
-        });
-        let packed = k * (k + 1) / 2;
-        let factors = &self.factor[row.start * packed..row.end * packed];
-        backend.multiply_lower(factors, k, &mut residuals.each_mut().map(Vec::as_mut_slice));
-        residuals.map(|residual| residual.chunks_exact(k).map(|y| 0.5 * backend.dot(y, y)).collect())
     }
 
     /// The cell at a displacement from another, inside the picture.
