@@ -91,5 +91,21 @@ impl Gaussian {
 
 fn log_sum_exp(values: &[f32]) -> f32 {
     let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if highest == f32::NEG_INFINITY {
+        // Energies that overflow stay what they are.
+        return highest;
+    }
     highest + values.iter().map(|value| (value - highest).exp()).sum::<f32>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_sum_exp;
+
+    #[test]
+    fn sums_of_exponentials_neither_overflow_nor_vanish() {
+        let two = log_sum_exp(&[-1000.0, -1000.0, f32::NEG_INFINITY]);
+        assert!((two - (2f32.ln() - 1000.0)).abs() < 1e-3, "{two}");
+        assert_eq!(log_sum_exp(&[f32::NEG_INFINITY; 3]), f32::NEG_INFINITY);
+    }
 }
