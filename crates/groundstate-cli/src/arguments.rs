@@ -103,7 +103,7 @@ impl DataArguments {
 /// How to train.
 #[derive(Args)]
 pub(crate) struct TrainingArguments {
-    /// Training method [default: gaussian]
+    /// Training method [default: product]
     #[arg(long, value_name = "METHOD", value_parser = method_parser(), help_heading = "Training")]
     method: Option<MethodName>,
     /// Seed of everything random [default: 0]

@@ -75,8 +75,9 @@ fn energy(model: &EnergyModel) -> Value {
         let parameters = columns * rows * (dimensions + dimensions * (dimensions + 1) / 2);
         json!({ "columns": columns, "rows": rows, "dimensions": dimensions, "parameters": parameters })
     });
-    let learned = model.learned().map(|learned| {
+    let learned = model.networks().first().map(|learned| {
         json!({
+            "networks": model.networks().len(),
             "layers": learned.network.nodes().len(),
             "parameters": learned.parameters.count(),
             "noise_level": learned.noise_level,
@@ -131,7 +132,7 @@ fn energy_text(model: &EnergyModel) -> String {
             gaussian.dimensions, gaussian.columns, gaussian.rows
         )
     });
-    let learned = model.learned().map(|learned| {
+    let learned = model.networks().iter().map(|learned| {
         let level = learned.noise_level.map_or_else(String::new, |level| format!(", read at noise {level}"));
         format!("network of {} parameters{level}", learned.parameters.count())
     });

@@ -7,7 +7,7 @@ use groundstate::calibrate::Basis;
 use groundstate::detector::{Detail, Detector};
 use groundstate::image::{Colour, Image, Reach, Registration};
 use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, NetworkConfig, Reference, Wanted};
-use groundstate::model::{FeatureBank, GaussianConfig};
+use groundstate::model::{FeatureBank, Form, GaussianConfig};
 use groundstate::regions::Bounds;
 use groundstate::score::SCORE_NAMES;
 use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, TrainError, train};
@@ -83,10 +83,69 @@ fn what_the_default_score_needs_is_the_same_as_in_everything() {
             assert_eq!(detector.peak(all), detector.peak(some));
             let gradient = method == MethodName::Dsm || method == MethodName::Cd;
             assert_eq!(some.maps.gradient.is_some(), gradient, "{method}");
-            assert_eq!(some.maps.free.is_some(), method == MethodName::Gaussian, "{method}");
+            let free = matches!(method, MethodName::Gaussian | MethodName::Product);
+            assert_eq!(some.maps.free.is_some(), free, "{method}");
             assert_eq!(some.scores.len(), if gradient { SCORE_NAMES.len() } else { 6 }, "{method}");
         }
     }
+}
+
+#[test]
+fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
+    let steps = OptimiserConfig {
+        steps: Some(400),
+        batch: Some(4),
+        learning_rate: Some(2e-3),
+        average_decay: 0.9,
+        ..Default::default()
+    };
+    let product = TrainConfig {
+        optimiser: steps,
+        register: false,
+        size: Some(2 * EDGE),
+        network: NetworkConfig { width: 8, ..Default::default() },
+        ..config(MethodName::Product)
+    };
+    let even = |light: f32| Image {
+        width: 2 * EDGE,
+        height: 2 * EDGE,
+        channels: 3,
+        pixels: (0..12 * EDGE * EDGE).map(|i| light + 0.1 * (i as f32 / 9.0).sin()).collect(),
+    };
+    let normal = (0..12).map(|i| even(0.4 + 0.01 * i as f32)).collect();
+    let detector = train(&product, normal, Instant::now(), &mut |_| Control::Continue).unwrap();
+    let notes = &detector.record.notes;
+    assert_eq!(detector.energy.networks().len(), 2, "{notes:?}");
+    assert_eq!(detector.energy.reference().map(|reference| reference.form), Some(Form::Distance));
+    assert_eq!((detector.record.steps, detector.record.held_out), (800, 12));
+    assert_eq!(detector.record.config["optimiser"]["steps"], 400);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gsm");
+    artifact::save(&detector, &path).unwrap();
+    let loaded = artifact::load(&path).unwrap();
+    let mut picture = even(0.455);
+    let good = detector.inspect(&picture);
+    assert_eq!(good.scores, loaded.inspect(&picture).scores);
+    for y in 12..22 {
+        picture.pixels[(y * 2 * EDGE + 10) * 3..][..30].fill(1.0);
+    }
+    let bad = detector.inspect(&picture);
+    assert!(bad.score > good.score && bad.p_value == 1.0 / 13.0, "{} {}", bad.score, good.score);
+}
+
+#[test]
+fn a_product_without_time_or_pictures_for_networks_is_the_closed_form() {
+    let gaussian = trained(&config(MethodName::Gaussian));
+    let mut hurried = config(MethodName::Product);
+    (hurried.budget_seconds, hurried.optimiser.steps) = (0.1, None);
+    for (config, note) in [(hurried, "no time for networks"), (config(MethodName::Product), "left out")] {
+        let detector = trained(&config);
+        assert!(detector.energy.networks().is_empty());
+        assert!(detector.record.notes[0].contains(note), "{:?}", detector.record.notes);
+        assert_eq!(detector.inspect(&pictures(1)[0]).scores, gaussian.inspect(&pictures(1)[0]).scores);
+    }
+    let few = train(&config(MethodName::Product), pictures(7), Instant::now(), &mut |_| Control::Continue);
+    assert!(few.unwrap().record.notes[0].starts_with("fewer than 8 pictures"));
 }
 
 #[test]
@@ -219,19 +278,24 @@ fn a_tilted_energy_is_the_sum_of_its_parts() {
     let pictures = pictures(8);
     let all: Vec<&Image> = pictures.iter().collect();
     let gaussian = FeatureBank::new(&all, 1, &GaussianConfig::default()).unwrap().fit(None).unwrap();
-    let reference = Reference { gaussian, offset: 3.0, scale: 0.5 };
+    let reference = Reference { gaussian, form: Form::Distance, offset: 3.0, scale: 0.5 };
     let network = NetworkConfig { width: 4, ..Default::default() }.network(3, false).unwrap();
-    let parameters = Parameters::initialise_with(&network, 1, LastLayer::Random);
-    let learned = Learned::new(network, parameters, None);
+    let networks = [1, 2].map(|seed| {
+        let parameters = Parameters::initialise_with(&network, seed, LastLayer::Random);
+        Learned::new(network.clone(), parameters, None)
+    });
     let batch = Batch::of(&pictures[..1]);
-    let parts = [EnergyModel::Reference(reference.clone()), EnergyModel::Learned(learned.clone())]
-        .map(|energy| energy.evaluate(&batch, Wanted::ALL).remove(0));
-    let sum = EnergyModel::Tilted(reference, learned).evaluate(&batch, Wanted::ALL).remove(0);
+    let learned = networks.clone().map(EnergyModel::Learned);
+    let parts: Vec<Evaluated> = std::iter::once(EnergyModel::Reference(reference.clone()))
+        .chain(learned)
+        .map(|energy| energy.evaluate(&batch, Wanted::ALL).remove(0))
+        .collect();
+    let sum = EnergyModel::Tilted(reference, networks.to_vec()).evaluate(&batch, Wanted::ALL).remove(0);
     let values: [fn(&Evaluated) -> &Vec<f32>; 3] =
         [|e| &e.local.values, |e| &e.free.as_ref().unwrap().values, |e| e.gradient.as_ref().unwrap()];
     for of in values {
-        let terms = of(&parts[0]).iter().zip(of(&parts[1]));
-        assert_eq!(*of(&sum), terms.map(|(a, b)| a + b).collect::<Vec<f32>>());
+        let terms = of(&parts[0]).iter().zip(of(&parts[1])).zip(of(&parts[2]));
+        assert_eq!(*of(&sum), terms.map(|((a, b), c)| a + b + c).collect::<Vec<f32>>());
     }
 }
 
@@ -278,7 +342,7 @@ fn turned_wedge(angle: f32, light: f32, spot: bool) -> Image {
 
 #[test]
 fn a_defect_is_found_at_its_place_on_a_part_that_lies_in_any_direction_in_any_light() {
-    let config = TrainConfig { size: Some(96), colour: Colour::Grey, ..TrainConfig::default() };
+    let config = TrainConfig { size: Some(96), colour: Colour::Grey, ..config(MethodName::Gaussian) };
     let light = |i: usize| 0.8 + 0.01 * (i * 7 % 20) as f32;
     let normal: Vec<Image> = (0..40).map(|i| turned_wedge(i as f32 * 2.4, light(i), false)).collect();
     let detector = train(&config, normal, Instant::now(), &mut |_| Control::Continue).unwrap();

@@ -28,6 +28,8 @@ fn a_category_that_fails_does_not_stop_the_others() {
         report,
         "--models",
         models,
+        "--method",
+        "gaussian",
         "--size",
         "32",
         "-q",

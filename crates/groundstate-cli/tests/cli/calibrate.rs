@@ -105,7 +105,18 @@ fn a_calibration_share_is_not_trained_on_and_holds_the_rates() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("m.gsm");
     let data = FIXTURE.data();
-    let run = groundstate!("train", data, "-o", model, "--size", "64", "--calibration-share", "0.4");
+    let run = groundstate!(
+        "train",
+        "--method",
+        "gaussian",
+        data,
+        "-o",
+        model,
+        "--size",
+        "64",
+        "--calibration-share",
+        "0.4"
+    );
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.text().contains("trained on 6 pictures, calibrated on 4"), "{}", run.text());
     assert!(run.stderr.contains("4 can promise 20 %"), "{}", run.stderr);

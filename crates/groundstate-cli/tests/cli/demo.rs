@@ -2,14 +2,26 @@
 
 use crate::evaluate::check_keys;
 use crate::groundstate;
-use crate::program::{names_in, read_json};
+use crate::program::{Run, command, names_in, read_json};
 
 #[test]
 fn the_demo_writes_pictures_model_report_and_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("demo");
-    let small = ["--picture-size", "64", "--size", "32", "--pictures", "10"];
-    let run = groundstate!("demo", "-o", output, small[0], small[1], small[2], small[3], small[4], small[5]);
+    let mut demo = command();
+    demo.args([
+        "demo",
+        "--picture-size",
+        "64",
+        "--size",
+        "32",
+        "--pictures",
+        "10",
+        "--method",
+        "gaussian",
+        "-o",
+    ]);
+    let run = Run::from(demo.arg(&output).output().unwrap());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(names_in(&output), ["data", "evaluation.json", "index.html", "model.gsm"]);
     check_keys(&read_json(&output.join("evaluation.json")));

@@ -54,7 +54,11 @@ fn ctrl_c_at_any_time_leaves_a_whole_model_of_the_closed_form_or_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("m.gsm");
         let mut train = command();
-        train.arg("train").arg(FIXTURE.data()).args(["--size", "64", "-o"]).arg(&model);
+        train
+            .arg("train")
+            .arg(FIXTURE.data())
+            .args(["--method", "gaussian", "--size", "64", "-o"])
+            .arg(&model);
         let began = Instant::now();
         let (mut child, lines) = start(&mut train);
         // The first is left alone and tells how long it takes; the others are interrupted ever earlier.

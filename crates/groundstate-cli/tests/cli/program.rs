@@ -83,7 +83,17 @@ impl Fixture {
 pub(crate) static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let fixture = Fixture { folder: tempfile::tempdir().unwrap() };
     write_parts(&fixture.data());
-    let trained = groundstate!("train", fixture.data(), "-o", fixture.model(), "--size", "64", "-q");
+    let trained = groundstate!(
+        "train",
+        "--method",
+        "gaussian",
+        fixture.data(),
+        "-o",
+        fixture.model(),
+        "--size",
+        "64",
+        "-q"
+    );
     assert_eq!(trained.code, Some(0), "{}", trained.stderr);
     fixture
 });

@@ -76,7 +76,7 @@ fn kills() -> usize {
 #[test]
 fn a_training_killed_again_and_again_ends_in_the_same_file() {
     let mut rng = StdRng::seed_from_u64(std::process::id().into());
-    for method in [MethodName::Contrast, MethodName::Dsm, MethodName::Cd] {
+    for method in [MethodName::Contrast, MethodName::Dsm, MethodName::Cd, MethodName::Product] {
         let whole = Training::new(method);
         assert_eq!(whole.run(&[]).code, Some(0));
         let expected = fs::read(whole.model()).unwrap();

@@ -117,7 +117,7 @@ fn unreadable_training_images_are_named_counted_and_left_out() {
     fs::write(data.join("train/good/text.png"), "this is no image").unwrap();
     write_cut_jpeg(&data.join("train/good/cut.jpg"));
     let model = folder.path().join("m.gsm");
-    let run = groundstate!("train", data, "-o", model, "--size", "64");
+    let run = groundstate!("train", "--method", "gaussian", data, "-o", model, "--size", "64");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let warnings: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(warnings.len(), 2, "{}", run.stderr);
@@ -154,7 +154,7 @@ fn a_target_that_cannot_be_written_is_refused_before_training() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     for target in [folder.path().join("missing/m.gsm"), file.join("m.gsm"), folder.path().to_owned()] {
-        let run = groundstate!("train", FIXTURE.data(), "-o", target);
+        let run = groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", target);
         assert_eq!(run.code, Some(2));
         assert!(run.error().contains("cannot write the model file"), "{}", run.stderr);
     }
@@ -171,7 +171,7 @@ fn a_full_disk_leaves_the_old_model_and_no_temporary_file() {
     // A limit on the size of files stands in for a full disk: writing fails half-way.
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_groundstate")])
-        .args(["train", "-q", "--size", "64", "-o"])
+        .args(["train", "-q", "--method", "gaussian", "--size", "64", "-o"])
         .args([&model, &FIXTURE.data()])
         .output()
         .unwrap();
@@ -187,7 +187,18 @@ fn options_override_the_configuration_file() {
     let folder = tempfile::tempdir().unwrap();
     let (model, config) = (folder.path().join("m.gsm"), folder.path().join("c.toml"));
     fs::write(&config, "size = 64\nseed = 5\n[gaussian]\ndimensions = 16\n").unwrap();
-    let run = groundstate!("train", FIXTURE.data(), "-o", model, "--config", config, "--seed", "6");
+    let run = groundstate!(
+        "train",
+        "--method",
+        "gaussian",
+        FIXTURE.data(),
+        "-o",
+        model,
+        "--config",
+        config,
+        "--seed",
+        "6"
+    );
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let used = &description(&model)["record"]["config"];
     assert_eq!((&used["size"], &used["seed"]), (&64.into(), &6.into()));
@@ -199,7 +210,16 @@ fn a_mistake_in_the_configuration_file_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     fs::write(&config, "seed = 5\nsizes = 64\n").unwrap();
-    let run = groundstate!("train", FIXTURE.data(), "-o", folder.path().join("m"), "--config", config);
+    let run = groundstate!(
+        "train",
+        "--method",
+        "gaussian",
+        FIXTURE.data(),
+        "-o",
+        folder.path().join("m"),
+        "--config",
+        config
+    );
     assert_eq!(run.code, Some(2));
     assert!(run.error().contains("c.toml, line 2: unknown field `sizes`"), "{}", run.stderr);
 }
@@ -209,7 +229,8 @@ fn separate_folders_do_the_work_of_a_data_set() {
     let folder = tempfile::tempdir().unwrap();
     let (data, model, json) = (FIXTURE.data(), folder.path().join("m.gsm"), folder.path().join("e.json"));
     let normal = data.join("train/good");
-    let run = groundstate!("train", "--normal-dir", normal, "-o", model, "--size", "64");
+    let run =
+        groundstate!("train", "--method", "gaussian", "--normal-dir", normal, "-o", model, "--size", "64");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let run = groundstate!(
         "evaluate",
@@ -250,7 +271,7 @@ fn large_images_get_advice_and_tiles_take_them_as_they_are() {
         Run::from(train.output().unwrap())
     };
     // The fixture's images have 64 px.
-    let run = train(&["--size", "16"]);
+    let run = train(&["--method", "gaussian", "--size", "16"]);
     assert!(!run.stderr.contains("--fit tile"), "{}", run.stderr);
     let run = train(&["--size", "32", "--fit", "tile", "--calibration-share", "0.4"]);
     assert_eq!((run.code, run.stderr.contains("--fit tile")), (Some(0), false), "{}", run.stderr);
@@ -260,7 +281,8 @@ fn large_images_get_advice_and_tiles_take_them_as_they_are() {
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         let info = description(&model);
         assert_eq!(info["preprocessing"]["fit"], "tile");
-        assert_eq!(info["energy"]["tiled"].is_null(), method != MethodName::Gaussian);
+        let closed = matches!(method, MethodName::Gaussian | MethodName::Product);
+        assert_eq!(info["energy"]["tiled"].is_null(), !closed);
         assert!(
             groundstate!("info", model).text().contains("images of any size in tiles of 32 px, 1 channels")
         );

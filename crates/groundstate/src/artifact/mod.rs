@@ -13,7 +13,7 @@
 //! | `tiled.*` | see [`crate::model::TiledGaussian`]; instead of `reference.*` where pictures keep their size |
 //! | `light.template`, `light.weight` | 32 × 32, see [`crate::image::Light`] |
 //! | `registration.template` | 128 × 128, see [`crate::image::Registration`] |
-//! | `learned.*` | the network's parameters, by name |
+//! | `learned.*`, `learned1.*`, … | the parameters of each network, by name |
 //! | `conditions` | normal pictures × brightness, contrast, sharpness; absent where not known |
 //! | `roi` | cells down × across, 1 inside and 0 outside; absent where everything counts |
 //! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
@@ -39,7 +39,7 @@ use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAME
 use tensors::Tensors;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{Grid, MAX_EDGE_PX, Preprocessing};
 use crate::model::{
-    CELL, Energy, EnergyModel, Gaussian, Learned, MAX_POSITIONS, Reference, STEP_PX, TiledGaussian, Tiling,
+    CELL, Energy, EnergyModel, Form, Gaussian, Learned, MAX_POSITIONS, Reference, STEP_PX, TiledGaussian,
+    Tiling,
 };
 
-/// What the names of a network's tensors begin with.
-const LEARNED: &str = "learned.";
+/// Most networks that an energy has.
+const MAX_NETWORKS: usize = 8;
 
 /// Most layers and links between them that a network may have.
 const MAX_LINKS: usize = 4096;
@@ -35,6 +36,25 @@ pub(super) struct EnergyDescription {
 struct LearnedDescription {
     nodes: Vec<Node>,
     noise_level: Option<f32>,
+    /// How many networks of this kind there are.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    networks: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
+/// What the names of the tensors of a network begin with.
+fn prefix(network: usize) -> String {
+    match network {
+        0 => "learned.".to_owned(),
+        _ => format!("learned{network}."),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +62,8 @@ struct LearnedDescription {
 struct ReferenceDescription {
     gaussian: GaussianDescription,
     displacement_px: f32,
+    #[serde(default)]
+    form: Form,
     offset: f32,
     scale: f32,
 }
@@ -125,7 +147,7 @@ impl Tensors {
     pub(super) fn put_energy(&mut self, energy: &EnergyModel) -> EnergyDescription {
         EnergyDescription {
             reference: energy.reference().map(|reference| self.put_reference(reference)),
-            learned: energy.learned().map(|learned| self.put_learned(learned)),
+            learned: self.put_networks(energy.networks()),
             tiled: match energy {
                 EnergyModel::Tiled(tiled) => Some(self.put_tiled(tiled)),
                 _ => None,
@@ -139,43 +161,56 @@ impl Tensors {
         preprocessing: Preprocessing,
     ) -> Result<EnergyModel, String> {
         let reference = description.reference.map(|r| self.take_reference(&r, preprocessing)).transpose()?;
-        let learned = description.learned.map(|l| self.take_learned(l, preprocessing)).transpose()?;
+        let mut networks = match description.learned {
+            Some(learned) => self.take_networks(learned, preprocessing)?,
+            None => Vec::new(),
+        };
         let tiled = description.tiled.map(|t| self.take_tiled(&t, preprocessing)).transpose()?;
         let misplaced = if preprocessing.is_tiled() { reference.is_some() } else { tiled.is_some() };
-        if misplaced || (tiled.is_some() && learned.is_some()) {
+        if misplaced || (tiled.is_some() && !networks.is_empty()) {
             return Err("the energy does not fit how pictures are brought to size".to_owned());
         }
         if let Some(tiled) = tiled {
             return Ok(EnergyModel::Tiled(tiled));
         }
-        match (reference, learned) {
-            (Some(reference), None) => Ok(EnergyModel::Reference(reference)),
-            (None, Some(learned)) => Ok(EnergyModel::Learned(learned)),
-            (Some(reference), Some(learned)) => match learned.stride() {
-                stride if stride <= CELL && CELL.is_multiple_of(stride) => {
-                    Ok(EnergyModel::Tilted(reference, learned))
-                }
-                stride => {
-                    Err(format!("the network's stride {stride} does not divide the cells of {CELL} pixels"))
-                }
-            },
-            (None, None) => Err("there is no energy in it".to_owned()),
+        let Some(reference) = reference else {
+            return match (networks.pop(), networks.len()) {
+                (Some(learned), 0) => Ok(EnergyModel::Learned(learned)),
+                (Some(_), _) => Err("there are several networks and no reference energy".to_owned()),
+                (None, _) => Err("there is no energy in it".to_owned()),
+            };
+        };
+        match networks.first().map(Energy::stride) {
+            None => Ok(EnergyModel::Reference(reference)),
+            Some(stride) if stride <= CELL && CELL.is_multiple_of(stride) => {
+                Ok(EnergyModel::Tilted(reference, networks))
+            }
+            Some(stride) => {
+                Err(format!("the network's stride {stride} does not divide the cells of {CELL} pixels"))
+            }
         }
     }
 
-    fn put_learned(&mut self, learned: &Learned) -> LearnedDescription {
-        for (name, shape, values) in learned.parameters.iter() {
-            self.put(format!("{LEARNED}{name}"), shape.to_vec(), values);
+    /// `None` for no networks.
+    fn put_networks(&mut self, networks: &[Learned]) -> Option<LearnedDescription> {
+        for (index, learned) in networks.iter().enumerate() {
+            for (name, shape, values) in learned.parameters.iter() {
+                self.put(format!("{}{name}", prefix(index)), shape.to_vec(), values);
+            }
         }
-        LearnedDescription { nodes: learned.network.nodes().to_vec(), noise_level: learned.noise_level }
+        networks.first().map(|first| LearnedDescription {
+            nodes: first.network.nodes().to_vec(),
+            noise_level: first.noise_level,
+            networks: networks.len(),
+        })
     }
 
-    fn take_learned(
+    fn take_networks(
         &mut self,
         description: LearnedDescription,
         preprocessing: Preprocessing,
-    ) -> Result<Learned, String> {
-        let LearnedDescription { nodes, noise_level } = description;
+    ) -> Result<Vec<Learned>, String> {
+        let LearnedDescription { nodes, noise_level, networks: count } = description;
         let links = nodes.iter().map(|node| 1 + node.inputs.len()).sum::<usize>();
         if links > MAX_LINKS {
             return Err(format!("the network has {links} layers and links, expected at most {MAX_LINKS}"));
@@ -208,17 +243,27 @@ impl Tensors {
         if network.takes_noise_level() != noise_level.is_some() {
             return Err("the noise level and the network do not fit together".to_owned());
         }
-        let found = self.0.iter().filter(|(name, _)| name.starts_with(LEARNED));
-        let found = found.map(|(_, (_, values))| values.len()).sum::<usize>();
+        if !(1..=MAX_NETWORKS).contains(&count) {
+            return Err(format!("there are {count} networks, expected 1 to {MAX_NETWORKS}"));
+        }
+        (0..count)
+            .map(|index| {
+                let parameters = self.take_parameters(&network, &prefix(index))?;
+                Ok(Learned::new(network.clone(), parameters, noise_level))
+            })
+            .collect()
+    }
+
+    fn take_parameters(&mut self, network: &Network, prefix: &str) -> Result<Parameters, String> {
+        let names: Vec<String> = self.0.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        let found = names.iter().map(|name| self.0[name].1.len()).sum::<usize>();
         if found != network.parameter_count() {
             return Err(format!("the network has {} parameters, found {found}", network.parameter_count()));
         }
-        let names: Vec<String> = self.0.keys().filter(|name| name.starts_with(LEARNED)).cloned().collect();
         let taken: Vec<_> = names.iter().filter_map(|name| Some((name, self.0.remove(name)?))).collect();
         let tensors =
-            taken.iter().map(|(name, (shape, values))| (&name[LEARNED.len()..], &shape[..], &values[..]));
-        let parameters = Parameters::from_tensors(&network, tensors).map_err(|e| e.to_string())?;
-        Ok(Learned::new(network, parameters, noise_level))
+            taken.iter().map(|(name, (shape, values))| (&name[prefix.len()..], &shape[..], &values[..]));
+        Parameters::from_tensors(network, tensors).map_err(|e| e.to_string())
     }
 
     fn put_tiled(&mut self, tiled: &TiledGaussian) -> GaussianDescription {
@@ -261,9 +306,9 @@ impl Tensors {
     }
 
     fn put_reference(&mut self, reference: &Reference) -> ReferenceDescription {
-        let Reference { ref gaussian, offset, scale } = *reference;
+        let Reference { ref gaussian, form, offset, scale } = *reference;
         let displacement_px = gaussian.displacement_px;
-        ReferenceDescription { gaussian: self.put_gaussian(gaussian), displacement_px, offset, scale }
+        ReferenceDescription { gaussian: self.put_gaussian(gaussian), displacement_px, form, offset, scale }
     }
 
     fn take_reference(
@@ -271,14 +316,14 @@ impl Tensors {
         description: &ReferenceDescription,
         preprocessing: Preprocessing,
     ) -> Result<Reference, String> {
-        let &ReferenceDescription { ref gaussian, displacement_px, offset, scale } = description;
+        let &ReferenceDescription { ref gaussian, displacement_px, form, offset, scale } = description;
         if !(offset.is_finite() && scale.is_finite() && scale > 0.0) {
             return Err(format!(
                 "the reference energy has offset {offset} and scale {scale}, expected a number and a positive one"
             ));
         }
         let gaussian = self.take_gaussian(gaussian, displacement_px, preprocessing)?;
-        Ok(Reference { gaussian, offset, scale })
+        Ok(Reference { gaussian, form, offset, scale })
     }
 
     fn put_gaussian(&mut self, gaussian: &Gaussian) -> GaussianDescription {

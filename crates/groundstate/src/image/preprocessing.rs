@@ -196,6 +196,19 @@ impl Preprocessing {
 }
 
 impl Image {
+    /// The middle of the image, `edge` pixels a side or the whole where that is no larger.
+    pub(crate) fn middle(&self, edge: usize) -> Self {
+        let (width, height) = (self.width.min(edge), self.height.min(edge));
+        let (left, top) = ((self.width - width) / 2, (self.height - height) / 2);
+        let row = |y: usize| &self.pixels[(y * self.width + left) * self.channels..][..width * self.channels];
+        Self {
+            width,
+            height,
+            channels: self.channels,
+            pixels: (top..top + height).flat_map(row).copied().collect(),
+        }
+    }
+
     /// Reduces the image so that its longer edge has at most `edge_px` pixels, keeping its shape.
     ///
     /// Scaling is that of [`Preprocessing::apply`]; a smaller image stays as it is.

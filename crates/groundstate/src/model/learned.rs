@@ -123,6 +123,21 @@ impl Learned {
         Self { network, parameters, noise_level, executors: Executors::default() }
     }
 
+    /// The same network with `scale · (e − offset)` in place of its local energies e.
+    pub(crate) fn rescaled(mut self, scale: f32, offset: f32) -> Self {
+        // The last layer is the tail, which is linear: its weights and its bias come last.
+        let last = self.parameters.iter().len() - 1;
+        for (index, (_, _, values)) in self.parameters.iter_mut().enumerate() {
+            if index == last {
+                values.iter_mut().for_each(|bias| *bias -= offset);
+            }
+            if index + 1 >= last {
+                values.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        Self::new(self.network, self.parameters, self.noise_level)
+    }
+
     /// Runs `work` with an executor for pictures of this size.
     fn with_executor<R>(&self, batch: &Batch, work: impl FnOnce(&mut Executor) -> R) -> R {
         let (height, width) = (batch.height, batch.width);

@@ -10,7 +10,7 @@ mod tiled;
 mod tiling;
 mod tilted;
 
-pub use gaussian::{FeatureBank, Gaussian, GaussianConfig, GaussianError};
+pub use gaussian::{FeatureBank, Form, Gaussian, GaussianConfig, GaussianError};
 pub use learned::{Learned, NetworkConfig};
 pub use tiled::TiledGaussian;
 pub(crate) use tiled::{MARGIN_PX, MAX_POSITIONS, Place, TiledBank};

@@ -1,6 +1,8 @@
-//! The energy of a detector: a closed-form reference, a learned network, or their sum.
+//! The energy of a detector: a closed-form reference, learned networks, or their sum.
 
-use super::{Batch, CELL, Energy, Evaluated, Gaussian, Learned, MARGIN_PX, Place, TiledGaussian, Wanted};
+use super::{
+    Batch, CELL, Energy, Evaluated, Form, Gaussian, Learned, MARGIN_PX, Place, TiledGaussian, Wanted,
+};
 use crate::image::Map;
 
 /// The closed-form energy as a term of a sum: `scale · (e − offset)`.
@@ -8,24 +10,26 @@ use crate::image::Map;
 pub struct Reference {
     /// The closed-form energy.
     pub gaussian: Gaussian,
+    /// What of it e is.
+    pub form: Form,
     /// Subtracted from its local energies.
     pub offset: f32,
     /// Multiplies what is left; positive.
     pub scale: f32,
 }
 
-/// E = E₀ + E_θ, where either may be absent.
+/// E = E₀ + Σ E_θ, where either may be absent.
 ///
-/// p(x) ∝ exp(−E_θ(x)) p₀(x): the learned part tilts the reference distribution. The sum lives on
-/// the network's grid; the reference's local energies are interpolated to it.
+/// p(x) ∝ exp(−Σ E_θ(x)) p₀(x): the learned part tilts the reference distribution. The sum lives on
+/// the networks' grid; the reference's local energies are interpolated to it.
 #[derive(Clone, Debug)]
 pub enum EnergyModel {
     /// The closed form alone.
     Reference(Reference),
     /// The network alone.
     Learned(Learned),
-    /// Their sum.
-    Tilted(Reference, Learned),
+    /// The sum of the closed form and of networks of one kind, at least one.
+    Tilted(Reference, Vec<Learned>),
     /// The closed form for pictures that keep their size.
     Tiled(TiledGaussian),
 }
@@ -33,7 +37,7 @@ pub enum EnergyModel {
 impl Reference {
     /// The closed-form energy itself.
     pub fn plain(gaussian: Gaussian) -> Self {
-        Self { gaussian, offset: 0.0, scale: 1.0 }
+        Self { gaussian, form: Form::Quadratic, offset: 0.0, scale: 1.0 }
     }
 
     fn term(&self, mut local: Map) -> Map {
@@ -51,7 +55,7 @@ impl Reference {
             gradient.iter_mut().for_each(|g| *g *= self.scale * points);
             gradient
         };
-        let found = self.gaussian.evaluate(batch, wanted).into_iter();
+        let found = self.gaussian.evaluate_as(self.form, batch, wanted).into_iter();
         let on_grid = found.map(|Evaluated { local, free, gradient }| Evaluated {
             local: self.on_grid(local, stride),
             free: free.map(|free| self.on_grid(free, stride)),
@@ -76,18 +80,19 @@ impl EnergyModel {
         }
     }
 
-    /// The learned part.
-    pub fn learned(&self) -> Option<&Learned> {
+    /// The networks of the learned part, all of one kind.
+    pub fn networks(&self) -> &[Learned] {
         match self {
-            Self::Learned(learned) | Self::Tilted(_, learned) => Some(learned),
-            Self::Reference(_) | Self::Tiled(_) => None,
+            Self::Learned(learned) => std::slice::from_ref(learned),
+            Self::Tilted(_, networks) => networks,
+            Self::Reference(_) | Self::Tiled(_) => &[],
         }
     }
 
     /// Pixels around a part of a picture that what it says of that part depends on. The gradient of a
     /// network looks further, but hardly.
     pub(crate) fn margin_px(&self) -> usize {
-        self.learned().map_or(MARGIN_PX, |learned| learned.network.receptive_field().div_ceil(2))
+        self.networks().first().map_or(MARGIN_PX, |learned| learned.network.receptive_field().div_ceil(2))
     }
 
     /// Local energies of the window at `place`, the only picture of `batch`, and their gradient at its
@@ -104,7 +109,7 @@ impl EnergyModel {
 
 impl Energy for EnergyModel {
     fn stride(&self) -> usize {
-        self.learned().map_or(CELL, Energy::stride)
+        self.networks().first().map_or(CELL, Energy::stride)
     }
 
     fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
@@ -112,10 +117,13 @@ impl Energy for EnergyModel {
             Self::Reference(reference) => reference.evaluate_on_grid(batch, CELL, wanted),
             Self::Learned(learned) => learned.evaluate(batch, wanted),
             Self::Tiled(tiled) => tiled.evaluate(batch, wanted),
-            Self::Tilted(reference, learned) => {
-                let sum = learned.evaluate(batch, wanted).into_iter();
-                let terms = reference.evaluate_on_grid(batch, self.stride(), wanted);
-                sum.zip(&terms).map(|(learned, reference)| learned.plus(reference)).collect()
+            Self::Tilted(reference, networks) => {
+                let mut sum = reference.evaluate_on_grid(batch, self.stride(), wanted);
+                for network in networks {
+                    let terms = network.evaluate(batch, wanted);
+                    sum = sum.into_iter().zip(&terms).map(|(sum, term)| sum.plus(term)).collect();
+                }
+                sum
             }
         }
     }

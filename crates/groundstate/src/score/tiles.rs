@@ -25,7 +25,7 @@ pub(crate) fn read_tiles(
         Window { at: tile.window, width: batch.width, local, gradient }
     };
     // A network's own work is spread over the threads.
-    let at_once = if energy.learned().is_some() { 1 } else { rayon::current_num_threads() };
+    let at_once = if energy.networks().is_empty() { rayon::current_num_threads() } else { 1 };
     let mut stitch = Stitch::new(width, height, preprocessing.channels(), energy.stride(), wanted);
     for tiles in tiling.tiles().chunks(at_once) {
         let windows: Vec<Window> = tiles.par_iter().map(read).collect();

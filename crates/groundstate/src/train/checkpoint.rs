@@ -21,6 +21,8 @@ use crate::image::{Image, remove_leftovers, write_atomically};
 
 /// How a checkpoint begins; another format begins otherwise.
 const MAGIC: &[u8] = b"groundstate checkpoint 1\n";
+/// Most parts that a training has.
+pub(super) const PARTS: usize = 2;
 const DIGEST_BYTES: usize = blake3::OUT_LEN;
 /// No training of this version comes near; a larger file is not read into memory.
 const MAX_BYTES: u64 = 16 << 30;
@@ -37,16 +39,29 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Removes the file and what a killed process left beside it, once the model is safe.
+    /// Removes the file, or the files of a training in several parts, and what a killed process left beside it, once the model is safe.
     ///
     /// # Errors
     /// The operating system's reason; that there is no such file is none.
     pub fn remove(&self) -> io::Result<()> {
-        remove_leftovers(&self.path)?;
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        for part in 0..PARTS {
+            let path = self.of_part(part).path;
+            remove_leftovers(&path)?;
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Where one part of a training in several is saved: the first where one in one part would be.
+    fn of_part(&self, part: usize) -> Self {
+        let mut path = self.path.clone().into_os_string();
+        if part > 0 {
+            path.push(format!(".{part}"));
+        }
+        Self { path: path.into(), ..self.clone() }
     }
 }
 
@@ -80,7 +95,7 @@ pub enum CheckpointError {
 }
 
 /// What must be equal for a training to go on.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Identity {
     version: String,
     config: String,
@@ -143,6 +158,12 @@ impl Keeper {
     pub(super) fn new(checkpoints: &Checkpoints, config: &TrainConfig, pictures: &[Image]) -> Self {
         let identity = Identity::new(config, pictures);
         Self { checkpoints: checkpoints.clone(), identity, last: Cell::new(Instant::now()) }
+    }
+
+    /// The keeper of one part of a training in several.
+    pub(super) fn of_part(&self, part: usize) -> Self {
+        let (checkpoints, identity) = (self.checkpoints.of_part(part), self.identity.clone());
+        Self { checkpoints, identity, last: Cell::new(Instant::now()) }
     }
 
     /// Whether it is time to save.

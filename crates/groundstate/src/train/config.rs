@@ -11,6 +11,7 @@ use super::dsm::{Dsm, DsmConfig};
 use super::gaussian::ClosedForm;
 use super::learned::{LearnedMethod, Learning, Readout};
 use super::optimiser::OptimiserConfig;
+use super::product::Product;
 use super::{Method, TrainError};
 use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi};
 use crate::model::{CELL, GaussianConfig, NetworkConfig};
@@ -21,7 +22,6 @@ use crate::score::MapKind;
 #[serde(rename_all = "snake_case")]
 pub enum MethodName {
     /// The closed-form reference energy.
-    #[default]
     Gaussian,
     /// Normal pictures against corrupted ones.
     Contrast,
@@ -29,11 +29,14 @@ pub enum MethodName {
     Dsm,
     /// Contrastive divergence with Langevin chains.
     Cd,
+    /// The closed form and networks that learn as `contrast` does.
+    #[default]
+    Product,
 }
 
 impl MethodName {
     /// Every method.
-    pub const ALL: [Self; 4] = [Self::Gaussian, Self::Contrast, Self::Dsm, Self::Cd];
+    pub const ALL: [Self; 5] = [Self::Gaussian, Self::Contrast, Self::Dsm, Self::Cd, Self::Product];
 
     fn name(self) -> &'static str {
         match self {
@@ -41,16 +44,7 @@ impl MethodName {
             Self::Contrast => "contrast",
             Self::Dsm => "dsm",
             Self::Cd => "cd",
-        }
-    }
-
-    /// Edge of the pictures that the method works on unless told otherwise.
-    fn default_size(self, fit: Fit) -> usize {
-        match self {
-            Self::Gaussian if fit == Fit::Tile => 512,
-            Self::Gaussian => 256,
-            Self::Contrast | Self::Dsm => 128,
-            Self::Cd => 64,
+            Self::Product => "product",
         }
     }
 }
@@ -156,6 +150,13 @@ impl TrainConfig {
         Dsm::new(&self.dsm)?;
         Cd::new(&self.cd)?;
         self.network.network(self.preprocessing().channels(), false)?;
+        if self.method == MethodName::Product && self.on_reference {
+            return Err(TrainError::Setting {
+                setting: "on_reference",
+                found: "set".to_owned(),
+                expected: "a learned method; product has a reference energy of its own",
+            });
+        }
         if self.fit == Fit::Tile && self.on_reference {
             return Err(TrainError::Setting {
                 setting: "on_reference",
@@ -166,6 +167,7 @@ impl TrainConfig {
         let size = self.preprocessing().size;
         let multiple = match self.method {
             MethodName::Gaussian => CELL,
+            MethodName::Product if self.fit == Fit::Tile => CELL,
             _ => NetworkConfig::SIZE_MULTIPLE,
         };
         if !size.is_multiple_of(multiple) {
@@ -195,9 +197,21 @@ impl TrainConfig {
         Ok(self)
     }
 
+    /// Edge of the pictures, or of the tiles, that the method works on unless told otherwise.
+    fn default_size(&self) -> usize {
+        let in_tiles = self.fit == Fit::Tile;
+        match self.method {
+            MethodName::Gaussian | MethodName::Product if in_tiles => 512,
+            MethodName::Contrast if in_tiles || self.on_reference => 128,
+            MethodName::Gaussian | MethodName::Product | MethodName::Contrast => 256,
+            MethodName::Dsm => 128,
+            MethodName::Cd => 64,
+        }
+    }
+
     /// How pictures are brought to the shape that the method takes.
     pub fn preprocessing(&self) -> Preprocessing {
-        let size = self.size.unwrap_or(self.method.default_size(self.fit));
+        let size = self.size.unwrap_or_else(|| self.default_size());
         let white_level = self.white_level.unwrap_or(Preprocessing::default().white_level);
         Preprocessing { size, fit: self.fit, colour: self.colour, white_level }
     }
@@ -216,35 +230,26 @@ impl TrainConfig {
     /// The method, set up.
     pub(super) fn method(&self) -> Box<dyn Method> {
         match self.learning() {
-            None => Box::new(ClosedForm { config: self.gaussian.clone() }),
             Some(learning) => Box::new(LearnedMethod { learning, config: self.clone() }),
+            None if self.method == MethodName::Product => {
+                Box::new(Product { learning: Self::contrast, config: self.clone() })
+            }
+            None => Box::new(ClosedForm { config: self.gaussian.clone() }),
         }
     }
 
-    /// How the method learns; the closed form does not.
+    /// How the method learns; the closed form does not, and what contains it only in part.
     pub(super) fn learning(&self) -> Option<Learning> {
         Some(match self.method {
-            MethodName::Gaussian => return None,
-            MethodName::Contrast => Learning {
-                objective: |config| Ok(Box::new(Contrast::new(&config.contrast)?)),
-                steps: 12_000,
-                batch: 4,
-                learning_rate: 1e-3,
-                betas: (0.9, 0.99),
-                // A logit means the same everywhere, and dividing by its spread would undo that; a closed
-                // form below it does not.
-                reading: Readout {
-                    score: if self.on_reference { "energy_z_top" } else { "energy_top" },
-                    map: MapKind::Energy,
-                },
-                reading_registered: Readout { score: "energy_top", map: MapKind::Energy },
-            },
+            MethodName::Gaussian | MethodName::Product => return None,
+            MethodName::Contrast => self.contrast(),
             MethodName::Dsm => Learning {
                 objective: |config| Ok(Box::new(Dsm::new(&config.dsm)?)),
                 steps: 12_000,
                 // A picture holds thousands of noisy pixels to learn from: many steps serve better than
                 // many pictures a step.
                 batch: 2,
+                window: |_| usize::MAX,
                 learning_rate: 1e-3,
                 betas: (0.9, 0.99),
                 reading: Readout { score: "gradient_z_max", map: MapKind::GradientZ },
@@ -254,6 +259,7 @@ impl TrainConfig {
                 objective: |config| Ok(Box::new(Cd::new(&config.cd)?)),
                 steps: 1000,
                 batch: 16,
+                window: |_| usize::MAX,
                 learning_rate: 5e-4,
                 betas: (0.0, 0.999),
                 // At 64 px a position is so much of the part that registration leaves it what it was.
@@ -261,5 +267,24 @@ impl TrainConfig {
                 reading_registered: Readout { score: "gradient_z_top", map: MapKind::GradientZ },
             },
         })
+    }
+
+    fn contrast(&self) -> Learning {
+        Learning {
+            objective: |config| Ok(Box::new(Contrast::new(&config.contrast)?)),
+            steps: 12_000,
+            batch: 4,
+            // What is on a reference energy sees what that sees.
+            window: |config| if config.on_reference { usize::MAX } else { config.contrast.window_px },
+            learning_rate: 1e-3,
+            betas: (0.9, 0.99),
+            // A logit means the same everywhere, and dividing by its spread would undo that; a closed
+            // form below it does not.
+            reading: Readout {
+                score: if self.on_reference { "energy_z_top" } else { "energy_top" },
+                map: MapKind::Energy,
+            },
+            reading_registered: Readout { score: "energy_top", map: MapKind::Energy },
+        }
     }
 }

@@ -14,17 +14,26 @@ use super::TrainError;
 use super::corrupt::{Canvas, corrupt};
 use super::objective::{Objective, StepReport};
 use super::student::Student;
+use crate::model::NetworkConfig;
 use crate::sampler::{Langevin, LangevinConfig};
 
 /// Share of the pictures of a batch that are left as they are.
 const CLEAN_SHARE: f64 = 0.2;
 
 /// Settings of method `contrast`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContrastConfig {
+    /// Edge in pixels of the window of a picture that a step sees; a multiple of 32.
+    pub window_px: usize,
     /// Langevin steps that refine each corruption; none when absent.
     pub refine: Option<LangevinConfig>,
+}
+
+impl Default for ContrastConfig {
+    fn default() -> Self {
+        Self { window_px: 128, refine: None }
+    }
 }
 
 pub(super) struct Contrast {
@@ -33,6 +42,13 @@ pub(super) struct Contrast {
 
 impl Contrast {
     pub(super) fn new(config: &ContrastConfig) -> Result<Self, TrainError> {
+        if config.window_px == 0 || !config.window_px.is_multiple_of(NetworkConfig::SIZE_MULTIPLE) {
+            return Err(TrainError::Setting {
+                setting: "contrast.window_px",
+                found: config.window_px.to_string(),
+                expected: "a multiple of 32 pixels",
+            });
+        }
         Ok(Self { refine: config.refine.clone().map(LangevinConfig::check).transpose()? })
     }
 

@@ -115,6 +115,10 @@ pub(super) fn learn(
             break;
         }
     }
+    // What comes after it may be killed, too.
+    if let Some(keeper) = keeper {
+        keeper.save(&learner.saved(seconds()))?;
+    }
     let samples = learner.samples(EXHIBITED);
     let (learned, state) = learner.finish();
     let steps = state.step;

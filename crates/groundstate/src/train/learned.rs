@@ -6,7 +6,7 @@ use super::objective::Objective;
 use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, read};
 use crate::image::{Fit, Image};
 use crate::model::{
-    Batch, Energy, EnergyModel, FeatureBank, Gaussian, GaussianConfig, NetworkConfig, Reference,
+    Batch, Energy, EnergyModel, FeatureBank, Form, Gaussian, GaussianConfig, NetworkConfig, Reference,
 };
 use crate::score::{MapKind, Stabiliser};
 
@@ -18,6 +18,8 @@ pub(super) struct Learning {
     pub(super) objective: fn(&super::TrainConfig) -> Result<Box<dyn Objective>, TrainError>,
     pub(super) steps: u64,
     pub(super) batch: usize,
+    /// Edge in pixels of what a step sees of a picture.
+    pub(super) window: fn(&super::TrainConfig) -> usize,
     pub(super) learning_rate: f64,
     pub(super) betas: (f64, f64),
     pub(super) reading: Readout,
@@ -67,13 +69,16 @@ impl LearnedMethod {
         } else {
             None
         };
-        // A tile does not know where in its picture it is.
-        let coordinates = config.network.coordinates && config.fit != Fit::Tile;
+        let window = (learning.window)(config);
+        let windowed = window < pictures[0].width;
+        // A tile or a window does not know where in its picture it is.
+        let coordinates = config.network.coordinates && config.fit != Fit::Tile && !windowed;
         let setting = Setting {
             pictures,
             seed: lesson.seed,
             optimiser: &config.optimiser,
             batch: config.optimiser.batch.unwrap_or(learning.batch),
+            window,
             network: &NetworkConfig { coordinates, ..config.network.clone() },
             learning_rate: config.optimiser.learning_rate.unwrap_or(learning.learning_rate),
             betas: learning.betas,
@@ -87,7 +92,7 @@ impl LearnedMethod {
         let objective = || (learning.objective)(config);
         let outcome = learn(&setting, &objective, &length, lesson, observer)?;
         let energy = match reference {
-            Some(reference) => EnergyModel::Tilted(reference, outcome.learned),
+            Some(reference) => EnergyModel::Tilted(reference, vec![outcome.learned]),
             None => EnergyModel::Learned(outcome.learned),
         };
         let reading = if lesson.registered { &learning.reading_registered } else { &learning.reading };
@@ -124,5 +129,6 @@ fn fit_reference(pictures: &[&Image], config: &GaussianConfig) -> Result<Referen
     let mean = unseen.iter().map(|&e| f64::from(e)).sum::<f64>() / n;
     let variance = unseen.iter().map(|&e| (f64::from(e) - mean).powi(2)).sum::<f64>() / n;
     let scale = 1.0 / variance.sqrt().max(1e-6);
-    Ok(Reference { gaussian: bank.fit(None)?, offset: mean as f32, scale: scale as f32 })
+    let gaussian = bank.fit(None)?;
+    Ok(Reference { gaussian, form: Form::Quadratic, offset: mean as f32, scale: scale as f32 })
 }

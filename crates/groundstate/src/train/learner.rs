@@ -28,6 +28,8 @@ pub(super) struct Setting<'a> {
     pub(super) optimiser: &'a OptimiserConfig,
     /// Normal pictures per step.
     pub(super) batch: usize,
+    /// Edge in pixels of what a step sees of a picture; at least the picture's for all of it.
+    pub(super) window: usize,
     pub(super) network: &'a NetworkConfig,
     pub(super) learning_rate: f64,
     pub(super) betas: (f64, f64),
@@ -93,8 +95,7 @@ impl<'a> Learner<'a> {
         mut objective: Box<dyn Objective>,
         steps: u64,
     ) -> Result<Self, TrainError> {
-        let pictures = setting.pictures;
-        let mut like = Batch::of(pictures.iter().step_by(pictures.len().div_ceil(FITTING_PICTURES)).copied());
+        let mut like = setting.fitting_windows();
         let mut rng = ChaCha8Rng::seed_from_u64(setting.seed);
         objective.disturb(&mut like, &mut rng);
         let zero = objective.starts_at_zero() || setting.reference.is_some();
@@ -156,7 +157,7 @@ impl<'a> Learner<'a> {
     /// None that a checked setting allows.
     pub(super) fn step(&mut self) -> Result<Health, TrainError> {
         let Self { setting, objective, student, state } = self;
-        let normal = draw(setting.pictures, setting.batch, setting.optimiser, &mut state.rng);
+        let normal = draw(setting.pictures, setting.batch, setting.window, setting.optimiser, &mut state.rng);
         let report = objective.step(&normal, student, &mut state.rng);
         let done = state.step as f64 / state.steps as f64;
         let rate = setting.schedule().rate((done * SCHEDULE_STEPS as f64) as u64) * state.watch.caution();
@@ -217,6 +218,14 @@ impl<'a> Learner<'a> {
 }
 
 impl Setting<'_> {
+    /// What the starting values are fitted to: the middle of some pictures.
+    fn fitting_windows(&self) -> Batch {
+        let every = self.pictures.len().div_ceil(FITTING_PICTURES);
+        let windows: Vec<Image> =
+            self.pictures.iter().step_by(every).map(|p| p.middle(self.window)).collect();
+        Batch::of(&windows)
+    }
+
     fn adam(&self) -> AdamWSettings {
         let (beta1, beta2) = self.betas;
         AdamWSettings { beta1, beta2, weight_decay: self.optimiser.weight_decay, ..Default::default() }

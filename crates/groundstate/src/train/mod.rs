@@ -19,6 +19,7 @@ mod learned;
 mod learner;
 mod objective;
 mod optimiser;
+mod product;
 mod progress;
 mod student;
 mod tiled;

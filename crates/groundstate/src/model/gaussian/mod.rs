@@ -93,6 +93,21 @@ pub enum GaussianError {
     },
 }
 
+/// What of the Gaussian a local energy is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// ½ δᵀ Σ⁻¹ δ: minus the logarithm of a Gaussian.
+    #[default]
+    Quadratic,
+    /// √(δᵀ Σ⁻¹ δ), the Mahalanobis distance: minus the logarithm of a density with exponential tails, which
+    /// leaves the other terms of a sum a say where it is large.
+    Distance,
+}
+
+/// Keeps the distance differentiable at zero.
+const DISTANCE_FLOOR: f32 = 1e-6;
+
 /// Pictures whose features are kept for the way back.
 const AT_ONCE: usize = 8;
 
@@ -234,6 +249,18 @@ impl Gaussian {
         sum
     }
 
+    /// Replaces local energies by distances, and y = L⁻¹ δ by what makes the adjoint that of distances.
+    fn distances(&self, found: &mut Evaluated, whitened: &mut [f32]) {
+        for (energy, y) in found.local.values.iter_mut().zip(whitened.chunks_exact_mut(self.dimensions)) {
+            let distance = (2.0 * *energy + DISTANCE_FLOOR).sqrt();
+            y.iter_mut().for_each(|y| *y /= distance);
+            *energy = distance;
+        }
+        for energy in found.free.iter_mut().flat_map(|free| &mut free.values) {
+            *energy = (2.0 * energy.max(0.0) + DISTANCE_FLOOR).sqrt();
+        }
+    }
+
     /// ½ |y|² of every cell.
     fn energies(&self, whitened: &[f32]) -> Map {
         let backend = Backend::detect();
@@ -294,12 +321,9 @@ pub(super) fn check_lengths(
     Ok(())
 }
 
-impl Energy for Gaussian {
-    fn stride(&self) -> usize {
-        CELL
-    }
-
-    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
+impl Gaussian {
+    /// As [`Energy::evaluate`], with local energies of a form.
+    pub(super) fn evaluate_as(&self, form: Form, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         self.check_shape(batch);
         let (pyramid, projector) = (self.pyramid(), self.projector());
         let some = batch.values.chunks(AT_ONCE * batch.picture_len());
@@ -323,6 +347,9 @@ impl Energy for Gaussian {
             for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
                 found.free = Some(self.free_energies(seen, unvaried, &found.local));
             }
+            if form == Form::Distance {
+                found.par_iter_mut().zip(&mut whitened).for_each(|(found, y)| self.distances(found, y));
+            }
             if wanted.gradient {
                 // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
                 self.whiten_adjoint(&mut whitened);
@@ -334,5 +361,15 @@ impl Energy for Gaussian {
             found
         })
         .collect()
+    }
+}
+
+impl Energy for Gaussian {
+    fn stride(&self) -> usize {
+        CELL
+    }
+
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
+        self.evaluate_as(Form::Quadratic, batch, wanted)
     }
 }

@@ -61,25 +61,44 @@ fn a_disturbed_cell_has_the_highest_energy_and_gradient() {
 }
 
 #[test]
-fn gradient_agrees_with_finite_differences() {
+fn gradients_of_both_forms_agree_with_finite_differences() {
     let pictures = pictures(20, 32);
     let gaussian = fitted(&pictures[1..], &config());
-    let gradient = gaussian.evaluate(&Batch::of([&pictures[0]]), Wanted::ALL).remove(0).gradient.unwrap();
-    let energy = |picture: &Image| -> f64 {
-        gaussian.local_energies(&Batch::of([picture]))[0].values.iter().map(|&v| f64::from(v)).sum()
-    };
-    // Along the gradient itself, where single precision leaves enough digits.
-    let norm: f64 = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
-    let step = 1e-2 / norm.max(1.0);
-    let moved = |sign: f64| {
-        let mut picture = pictures[0].clone();
-        for (p, &g) in picture.pixels.iter_mut().zip(&gradient) {
-            *p += (sign * step * f64::from(g) / norm) as f32;
-        }
-        energy(&picture)
-    };
-    let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-    assert!((slope / norm - 1.0).abs() < 0.02, "{slope} {norm}");
+    for form in [Form::Quadratic, Form::Distance] {
+        let evaluate =
+            |picture: &Image| gaussian.evaluate_as(form, &Batch::of([picture]), Wanted::ALL).remove(0);
+        let gradient = evaluate(&pictures[0]).gradient.unwrap();
+        let energy =
+            |picture: &Image| -> f64 { evaluate(picture).local.values.iter().map(|&v| f64::from(v)).sum() };
+        // Along the gradient itself, where single precision leaves enough digits.
+        let norm: f64 = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+        let step = 1e-2 / norm.max(1.0);
+        let moved = |sign: f64| {
+            let mut picture = pictures[0].clone();
+            for (p, &g) in picture.pixels.iter_mut().zip(&gradient) {
+                *p += (sign * step * f64::from(g) / norm) as f32;
+            }
+            energy(&picture)
+        };
+        let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+        assert!((slope / norm - 1.0).abs() < 0.02, "{form:?}: {slope} {norm}");
+    }
+}
+
+#[test]
+fn a_distance_is_the_root_of_twice_the_energy() {
+    let pictures = pictures(8, 32);
+    let gaussian = fitted(&pictures, &config());
+    let [energies, distances] = [Form::Quadratic, Form::Distance]
+        .map(|form| gaussian.evaluate_as(form, &Batch::of(&pictures[..1]), Wanted::ALL).remove(0));
+    let [energies, distances] =
+        [energies, distances].map(|e| [e.local.values, e.free.unwrap().values].concat());
+    for (energy, distance) in energies.iter().zip(&distances) {
+        assert!(
+            (distance * distance - 2.0 * energy.max(0.0)).abs() < 1e-4 * (1.0 + energy),
+            "{energy} {distance}"
+        );
+    }
 }
 
 #[test]
