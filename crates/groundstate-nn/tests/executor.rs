@@ -139,6 +139,38 @@ fn every_kernel_at_odd_sizes_and_channel_counts() {
 }
 
 #[test]
+fn first_layers_read_pictures_of_any_number_of_channels() {
+    for (channels, height, width) in
+        [(1, 2, 2), (2, 6, 4), (3, 8, 10), (4, 4, 6), (5, 6, 6), (9, 4, 4), (3, 7, 5)]
+    {
+        for (kernel, stride) in [(3, 1), (4, 2), (3, 2)] {
+            let first = |input| conv(input, 20, kernel, stride, Activation::Silu);
+            let last = |input| conv(input, 1, 1, 1, Activation::Identity);
+            let name = format!("{kernel}×{kernel} s{stride} of {channels}, {height}×{width}");
+            let direct = network(vec![image(channels), first(0), last(1)]);
+            Case::new(direct, 2, height, width).check(&name);
+            let nodes = vec![
+                image(channels),
+                node(Layer::Coordinates, &[]),
+                node(Layer::NoiseLevel, &[]),
+                node(Layer::Concat, &[2, 0, 1]),
+                standardised(first(3)),
+                last(4),
+            ];
+            Case::new(network(nodes), 2, height, width).check(&format!("{name}, joined"));
+            let nodes = vec![
+                image(channels),
+                node(Layer::Coordinates, &[]),
+                node(Layer::Concat, &[0, 1, 0]),
+                first(2),
+                last(3),
+            ];
+            Case::new(network(nodes), 2, height, width).check(&format!("{name}, joined twice"));
+        }
+    }
+}
+
+#[test]
 fn pictures_of_one_pixel() {
     for (kernel, stride) in [(1, 1), (3, 1), (3, 2)] {
         Case::new(middle(3, conv(1, 20, kernel, stride, Activation::Silu)), 3, 1, 1).check("one pixel");

@@ -20,7 +20,7 @@ pub(super) enum Target {
 
 impl Target {
     fn wants(self, node: &Node) -> bool {
-        if self == Target::Picture { node.on_image } else { node.on_parameters }
+        if self == Target::Picture { node.on_image && !node.bypassed } else { node.on_parameters }
     }
 }
 
@@ -34,6 +34,10 @@ impl Executor {
         let rows = self.gradient_map.chunks_exact_mut(row_len).take(self.images * layout.height);
         for (row, to) in rows.enumerate() {
             let from = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
+            if layout.stride == layout.channels {
+                to.copy_from_slice(&gradient[from..from + row_len]);
+                continue;
+            }
             for (pixel, to) in to.chunks_exact_mut(layout.channels).enumerate() {
                 let from = from + pixel * layout.stride;
                 to.copy_from_slice(&gradient[from..from + layout.channels]);
@@ -63,6 +67,9 @@ impl Executor {
             if let Some(gradient) = &mut gradient {
                 self.correlate(index, Input::Value, gradient);
             }
+            if target == Target::Picture {
+                self.pull_back_to_picture(index);
+            }
             for slot in 0..self.nodes[index].inputs.len() {
                 let input = self.nodes[index].inputs[slot];
                 if target.wants(&self.nodes[input]) {
@@ -73,6 +80,21 @@ impl Executor {
             }
         }
         self.seen = seen;
+    }
+
+    /// Writes the picture's adjoint, if this is the convolution that does so in blocks.
+    fn pull_back_to_picture(&self, index: usize) {
+        let node = &self.nodes[index];
+        let Some(picture) = node.convolution().and_then(|c| c.picture.as_ref()) else { return };
+        let to = &self.nodes[0];
+        let strides = (node.gradient_layout.image, to.gradient_layout.image);
+        let row = to.gradient_layout.row;
+        let epilogue = Epilogue::Block {
+            target: to.buffers.gradient.ptr(),
+            row,
+            values: 2 * to.gradient_layout.channels,
+        };
+        self.run_pass(&picture.pass, node.buffers.gradient.ptr(), strides, epilogue);
     }
 
     /// Whether no earlier input slot reads `input`.

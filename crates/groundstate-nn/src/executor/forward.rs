@@ -33,9 +33,9 @@ impl Executor {
         self.images = images;
         for index in 0..self.nodes.len() {
             match &self.nodes[index].step {
-                Step::Image => write_picture(&mut self.nodes[0], x, |buffers| &mut buffers.value),
+                Step::Image => self.write_picture(x, |buffers| &mut buffers.value),
                 Step::Coordinates => {}
-                Step::NoiseLevel => write_levels(&mut self.nodes[index], noise_levels),
+                Step::NoiseLevel => self.write_levels(index, noise_levels),
                 Step::Convolution(convolution) => self.activate(index, convolution),
                 Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.value.ptr()),
             }
@@ -124,10 +124,11 @@ impl Executor {
         let node = &self.nodes[index];
         for (gather, &input) in gathers.iter().zip(&node.inputs) {
             let from = &self.nodes[input];
+            let Some(forward) = &gather.forward else { continue };
             let mut combine = Combine::store(which(&node.buffers));
             combine.accumulate = gather.accumulate;
             let strides = (from.layout.image, node.layout.image);
-            self.run_gather(&gather.forward, which(&from.buffers), strides, Epilogue::Combine(combine));
+            self.run_gather(forward, which(&from.buffers), strides, Epilogue::Combine(combine));
         }
     }
 
@@ -165,49 +166,64 @@ impl Executor {
 
     /// Writes the coordinates, once.
     pub(super) fn fill_coordinates(&mut self) {
-        let nodes = self.nodes.iter_mut().filter(|n| matches!(n.step, Step::Coordinates));
-        for node in nodes {
-            let layout = node.layout;
+        let is_coordinates = |n: &Node| matches!(n.step, Step::Coordinates);
+        let homes: Vec<_> = self.nodes.iter().filter(|n| is_coordinates(n)).map(|n| n.home).collect();
+        for (home, channel) in homes {
+            let layout = self.nodes[home].layout;
             let place = |i: usize, n: usize| ((2 * i + 1) as f64 / n as f64 - 1.0) as f32;
-            for image in node.buffers.value.as_mut_slice().chunks_exact_mut(layout.image) {
+            let value = self.nodes[home].buffers.value.as_mut_slice();
+            for image in value.chunks_exact_mut(layout.image) {
                 for (y, x) in (0..layout.height).flat_map(|y| (0..layout.width).map(move |x| (y, x))) {
-                    let at = layout.at(y as isize, x as isize);
+                    let at = layout.at(y as isize, x as isize) + channel;
                     image[at] = place(x, layout.width);
                     image[at + 1] = place(y, layout.height);
                 }
             }
         }
     }
-}
 
-/// Copies pictures into the padded buffer that `which` picks.
-pub(super) fn write_picture(
-    node: &mut Node,
-    x: &[f32],
-    which: impl Fn(&mut Buffers) -> &mut crate::buffer::Buffer,
-) {
-    let layout = node.layout;
-    let buffer = which(&mut node.buffers).as_mut_slice();
-    for (row, x) in x.chunks_exact(layout.width * layout.channels).enumerate() {
-        let to = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
-        if layout.stride == layout.channels {
-            buffer[to..to + x.len()].copy_from_slice(x);
-        } else {
-            for (x, to) in x.chunks_exact(layout.channels).zip(buffer[to..].chunks_exact_mut(layout.stride)) {
-                to[..layout.channels].copy_from_slice(x);
+    /// Copies pictures into the padded buffer that `which` picks, at the picture's home.
+    pub(super) fn write_picture(
+        &mut self,
+        x: &[f32],
+        which: impl Fn(&mut Buffers) -> &mut crate::buffer::Buffer,
+    ) {
+        let (channels, (home, first)) = (self.nodes[0].layout.channels, self.nodes[0].home);
+        let layout = self.nodes[home].layout;
+        let buffer = which(&mut self.nodes[home].buffers).as_mut_slice();
+        for (row, x) in x.chunks_exact(layout.width * channels).enumerate() {
+            let to =
+                row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0) + first;
+            match channels {
+                _ if layout.stride == channels => buffer[to..to + x.len()].copy_from_slice(x),
+                1 => copy_pixels::<1>(x, &mut buffer[to..], layout.stride),
+                3 => copy_pixels::<3>(x, &mut buffer[to..], layout.stride),
+                _ => {
+                    for (x, to) in x.chunks_exact(channels).zip(buffer[to..].chunks_mut(layout.stride)) {
+                        to[..channels].copy_from_slice(x);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_levels(&mut self, index: usize, levels: &[f32]) {
+        let (home, channel) = self.nodes[index].home;
+        let layout = self.nodes[home].layout;
+        let images = self.nodes[home].buffers.value.as_mut_slice().chunks_exact_mut(layout.image);
+        for (image, &level) in images.zip(levels) {
+            for y in 0..layout.height {
+                let from = layout.at(y as isize, 0) + channel;
+                image[from..].iter_mut().step_by(layout.stride).take(layout.width).for_each(|v| *v = level);
             }
         }
     }
 }
 
-fn write_levels(node: &mut Node, levels: &[f32]) {
-    let layout = node.layout;
-    let images = node.buffers.value.as_mut_slice().chunks_exact_mut(layout.image);
-    for (image, &level) in images.zip(levels) {
-        for y in 0..layout.height {
-            let from = layout.at(y as isize, 0);
-            image[from..].iter_mut().step_by(layout.stride).take(layout.width).for_each(|v| *v = level);
-        }
+/// Copies pixels of `C` channels to places `stride` apart.
+fn copy_pixels<const C: usize>(from: &[f32], to: &mut [f32], stride: usize) {
+    for (from, to) in from.as_chunks::<C>().0.iter().zip(to.chunks_mut(stride)) {
+        to[..C].copy_from_slice(from);
     }
 }
 

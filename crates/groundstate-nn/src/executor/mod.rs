@@ -8,6 +8,7 @@ mod backward;
 mod build;
 mod convolution;
 mod correlation;
+mod entry;
 mod forward;
 mod layout;
 mod second_order;
@@ -288,7 +289,12 @@ impl Node {
         let maps: usize = maps.iter().map(|b| b.len()).sum();
         let weights = self.convolution().map_or(0, |c| {
             let backward = c.backward.as_ref().map_or(0, |p| p.weights.len());
-            c.forward.weights.len() + backward + c.correlation.as_ref().map_or(0, |p| p.len()) + c.bias.len()
+            let picture = c.picture.as_ref().map_or(0, |p| p.len());
+            c.forward.weights.len()
+                + backward
+                + picture
+                + c.correlation.as_ref().map_or(0, |p| p.len())
+                + c.bias.len()
         });
         maps + weights
     }

@@ -58,6 +58,7 @@ fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Para
         tensors,
         forward,
         backward,
+        picture,
         bias,
         stored,
         padded,
@@ -82,6 +83,9 @@ fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Para
         padded[..out].copy_from_slice(row);
     }
     forward.pack(kernels, padded, depth);
+    if let Some(picture) = picture {
+        picture.load(kernels, acting);
+    }
     if let Some(backward) = backward {
         for (tap, acting) in acting.chunks_exact(depth * out).enumerate() {
             let rows = transposed[tap * out * *input_width..].chunks_exact_mut(*input_width);
