@@ -76,7 +76,8 @@ pub(super) struct Convolution {
     /// if there are none), and of the bias.
     pub(super) d_acting: Vec<f32>,
     pub(super) d_bias: Vec<f32>,
-    /// Acting weights during `load`: `taps, in, padded out` and `taps, out, padded in`.
+    /// Acting weights during `load`: `taps, in, padded out`, empty if there is no padding, and
+    /// `taps, out, padded in`.
     pub(super) padded: Vec<f32>,
     pub(super) transposed: Vec<f32>,
     /// Padded channels of the input's gradient.
@@ -145,7 +146,7 @@ pub(super) fn nodes(
                     stored: standardise.then(|| (vec![0.0; weights], vec![0.0; out])),
                     d_acting: vec![0.0; if *standardise { weights } else { 0 }],
                     d_bias: vec![0.0; out],
-                    padded: vec![0.0; taps * depth * layout.stride],
+                    padded: vec![0.0; if layout.stride == out { 0 } else { taps * depth * layout.stride }],
                     transposed: vec![0.0; if backward { taps * out * input_gradient.stride } else { 0 }],
                     input_width: input_gradient.stride,
                 }))
