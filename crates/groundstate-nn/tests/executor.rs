@@ -227,6 +227,26 @@ fn neighbours_in_the_batch_change_no_bit() {
 }
 
 #[test]
+fn large_pictures_that_go_through_in_groups_change_no_bit() {
+    let case = Case::new(everything(16), 3, 192, 160);
+    let mut all = case.executor(3, Backend::detect());
+    let energies = all.forward(&case.x, &case.levels).to_vec();
+    let gradient = all.input_gradient(&case.p).to_vec();
+    let mut single = case.executor(1, Backend::detect());
+    for image in 0..3 {
+        let part = |values: &[f32]| {
+            let len = values.len() / 3;
+            values[image * len..(image + 1) * len].to_vec()
+        };
+        assert_eq!(single.forward(&part(&case.x), &part(&case.levels)), part(&energies));
+        assert_eq!(single.input_gradient(&part(&case.p)), part(&gradient));
+    }
+    let mut second = case.parameters.zeros_like();
+    all.second_order(&case.v, &case.de, &mut second);
+    assert!(second.l2_norm() > 0.0 && second.is_finite());
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit() {
     let case = Case::new(everything(20), 3, 24, 20);
     let run = |threads: usize| {

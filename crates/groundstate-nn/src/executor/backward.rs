@@ -26,7 +26,11 @@ impl Target {
 
 impl Executor {
     pub(super) fn run_input_gradient(&mut self, de: &[f32]) {
-        self.recur(de, Target::Picture, None);
+        for span in self.groups() {
+            self.span = span;
+            self.recur(de, Target::Picture, None);
+        }
+        self.span = 0..self.images;
         let node = &self.nodes[0];
         let layout = node.gradient_layout;
         let gradient = node.buffers.gradient.as_slice();
@@ -143,7 +147,8 @@ impl Executor {
         let node = &self.nodes[self.nodes.len() - 1];
         let layout = node.gradient_layout;
         let epilogue = Epilogue::Combine(self.combine(node, target, false, true));
-        for (row, de) in de.chunks_exact(layout.width).enumerate() {
+        let rows = self.span.start * layout.height..self.span.end * layout.height;
+        for (row, de) in rows.clone().zip(de.chunks_exact(layout.width).skip(rows.start)) {
             let start = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
             for (x, de) in de.iter().enumerate() {
                 // SAFETY: one value of one pixel of the last node's buffers; no other thread runs. Where

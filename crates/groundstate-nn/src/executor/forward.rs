@@ -1,5 +1,7 @@
 //! Values: from the picture to the energies.
 
+use std::ops::Range;
+
 use super::build::{Buffers, Convolution, Linear, Node, Step};
 use super::convolution::{Method, Part, Pass, TASK_COST};
 use super::{Done, Executor};
@@ -31,17 +33,27 @@ impl Executor {
             "noise levels: one per image if the network takes them, else none"
         );
         self.images = images;
-        for index in 0..self.nodes.len() {
-            match &self.nodes[index].step {
-                Step::Image => self.write_picture(x, |buffers| &mut buffers.value),
-                Step::Coordinates => {}
-                Step::NoiseLevel => self.write_levels(index, noise_levels),
-                Step::Convolution(convolution) => self.activate(index, convolution),
-                Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.value.ptr()),
+        for span in self.groups() {
+            self.span = span.clone();
+            for index in 0..self.nodes.len() {
+                match &self.nodes[index].step {
+                    Step::Image => self.write_picture(x, |buffers| &mut buffers.value),
+                    Step::Coordinates => {}
+                    Step::NoiseLevel => self.write_levels(index, noise_levels),
+                    Step::Convolution(convolution) => self.activate(index, convolution),
+                    Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.value.ptr()),
+                }
             }
         }
+        self.span = 0..images;
         self.read_energies();
         self.done = Done::Energies;
+    }
+
+    /// The images of the last `forward` in groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (images, group) = (self.images, self.group);
+        (0..images).step_by(group).map(move |first| first..(first + group).min(images))
     }
 
     /// a = f(W ∗ x + b) of one convolution.
@@ -59,14 +71,15 @@ impl Executor {
         self.run_pass(&convolution.forward, input.buffers.value.ptr(), images, epilogue);
     }
 
-    /// Runs one convolution over all images. `x` and the epilogue are at image 0; `strides` are the values
+    /// Runs one convolution over the images of the span. `x` and the epilogue are at image 0; `strides` are the values
     /// per image of the input and of the output.
     pub(super) fn run_pass(&self, pass: &Pass, x: *const f32, strides: (usize, usize), epilogue: Epilogue) {
         let (kernels, weights) = (self.kernels, &pass.weights);
         let x = Given(x);
         match &pass.method {
             Method::Winograd(parts) => {
-                let tiles = self.images * parts[0].geometry.tiles();
+                let tiles = self.span.len() * parts[0].geometry.tiles();
+                let start = self.span.start * parts[0].geometry.tiles();
                 let block = self.tiles_per_task(&parts[0].geometry, tiles);
                 self.workers.run(tiles.div_ceil(block) * parts.len(), |task, scratch| {
                     let part = &parts[task % parts.len()];
@@ -78,6 +91,7 @@ impl Executor {
                     unsafe {
                         let weights = weights.ptr().add(part.offset);
                         let geometry = &part.geometry;
+                        let first = start + first;
                         let task = Tiles { geometry, x: x.image(0, 0), weights, first, count, scratch };
                         (kernels.winograd)(&task, &epilogue);
                     }
@@ -86,8 +100,8 @@ impl Executor {
             Method::Direct(parts) => {
                 let bands = |part: &Part<Direct>| part.geometry.rows.div_ceil(part.band(kernels.lanes));
                 let all: usize = parts.iter().map(bands).sum();
-                self.workers.run(self.images * all, |task, _| {
-                    let (image, mut band) = (task / all, task % all);
+                self.workers.run(self.span.len() * all, |task, _| {
+                    let (image, mut band) = (self.span.start + task / all, task % all);
                     let mut parts = parts.iter();
                     let mut part = parts.next().expect("a pass has parts");
                     while band >= bands(part) {
@@ -132,7 +146,7 @@ impl Executor {
         }
     }
 
-    /// Runs one gather over all images; arguments as in [`Executor::run_pass`].
+    /// Runs one gather over the images of the span; arguments as in [`Executor::run_pass`].
     pub(super) fn run_gather(
         &self,
         gather: &Gather,
@@ -143,8 +157,8 @@ impl Executor {
         let x = Given(x);
         let band = (GATHER_TASK / (gather.cols * gather.channels)).clamp(1, gather.rows);
         let bands = gather.rows.div_ceil(band);
-        self.workers.run(self.images * bands, |task, _| {
-            let (image, first) = (task / bands, task % bands * band);
+        self.workers.run(self.span.len() * bands, |task, _| {
+            let (image, first) = (self.span.start + task / bands, task % bands * band);
             let rows = first..(first + band).min(gather.rows);
             let epilogue = epilogue.image(image * strides.1);
             // SAFETY: planned for these buffers; each task has its own rows of one image.
@@ -182,7 +196,7 @@ impl Executor {
         }
     }
 
-    /// Copies pictures into the padded buffer that `which` picks, at the picture's home.
+    /// Copies the span's pictures of `x` into the padded buffer that `which` picks, at the picture's home.
     pub(super) fn write_picture(
         &mut self,
         x: &[f32],
@@ -191,7 +205,8 @@ impl Executor {
         let (channels, (home, first)) = (self.nodes[0].layout.channels, self.nodes[0].home);
         let layout = self.nodes[home].layout;
         let buffer = which(&mut self.nodes[home].buffers).as_mut_slice();
-        for (row, x) in x.chunks_exact(layout.width * channels).enumerate() {
+        let rows = self.span.start * layout.height..self.span.end * layout.height;
+        for (row, x) in rows.clone().zip(x.chunks_exact(layout.width * channels).skip(rows.start)) {
             let to =
                 row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0) + first;
             match channels {
@@ -211,7 +226,7 @@ impl Executor {
         let (home, channel) = self.nodes[index].home;
         let layout = self.nodes[home].layout;
         let images = self.nodes[home].buffers.value.as_mut_slice().chunks_exact_mut(layout.image);
-        for (image, &level) in images.zip(levels) {
+        for (image, &level) in images.zip(levels).take(self.span.end).skip(self.span.start) {
             for y in 0..layout.height {
                 let from = layout.at(y as isize, 0) + channel;
                 image[from..].iter_mut().step_by(layout.stride).take(layout.width).for_each(|v| *v = level);
