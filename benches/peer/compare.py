@@ -315,6 +315,7 @@ def main():
     parser.add_argument("--slice", type=float, default=60, help="ms of a candidate's turn (default 60)")
     parser.add_argument("--modes", nargs="+", choices=MODES, help="PyTorch's modes (default all, quick the first two)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--batches", type=int, nargs="+", help="only cells with so many pictures (default all)")
     parser.add_argument("--output", default="results.json", help="where to write (default results.json)")
     settings = parser.parse_args()
     rounds = settings.rounds or (3 if settings.quick else 5)
@@ -325,7 +326,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         process = Groundstate(settings.program, folder)
         for network, label, side, batches, operations in QUICK if settings.quick else SUBJECTS:
-            for batch in batches:
+            for batch in [b for b in batches if settings.batches is None or b in settings.batches]:
                 for threads in settings.threads:
                     torch.set_num_threads(threads)
                     process.ask("open", network, side, batch, threads)

@@ -139,6 +139,38 @@ fn every_kernel_at_odd_sizes_and_channel_counts() {
 }
 
 #[test]
+fn first_layers_read_pictures_of_any_number_of_channels() {
+    for (channels, height, width) in
+        [(1, 2, 2), (2, 6, 4), (3, 8, 10), (4, 4, 6), (5, 6, 6), (9, 4, 4), (3, 7, 5)]
+    {
+        for (kernel, stride) in [(3, 1), (4, 2), (3, 2)] {
+            let first = |input| conv(input, 20, kernel, stride, Activation::Silu);
+            let last = |input| conv(input, 1, 1, 1, Activation::Identity);
+            let name = format!("{kernel}×{kernel} s{stride} of {channels}, {height}×{width}");
+            let direct = network(vec![image(channels), first(0), last(1)]);
+            Case::new(direct, 2, height, width).check(&name);
+            let nodes = vec![
+                image(channels),
+                node(Layer::Coordinates, &[]),
+                node(Layer::NoiseLevel, &[]),
+                node(Layer::Concat, &[2, 0, 1]),
+                standardised(first(3)),
+                last(4),
+            ];
+            Case::new(network(nodes), 2, height, width).check(&format!("{name}, joined"));
+            let nodes = vec![
+                image(channels),
+                node(Layer::Coordinates, &[]),
+                node(Layer::Concat, &[0, 1, 0]),
+                first(2),
+                last(3),
+            ];
+            Case::new(network(nodes), 2, height, width).check(&format!("{name}, joined twice"));
+        }
+    }
+}
+
+#[test]
 fn pictures_of_one_pixel() {
     for (kernel, stride) in [(1, 1), (3, 1), (3, 2)] {
         Case::new(middle(3, conv(1, 20, kernel, stride, Activation::Silu)), 3, 1, 1).check("one pixel");
@@ -192,6 +224,26 @@ fn neighbours_in_the_batch_change_no_bit() {
             assert_eq!(single.input_gradient(&part(&case.p)), part(&all.input));
         }
     }
+}
+
+#[test]
+fn large_pictures_that_go_through_in_groups_change_no_bit() {
+    let case = Case::new(everything(16), 3, 192, 160);
+    let mut all = case.executor(3, Backend::detect());
+    let energies = all.forward(&case.x, &case.levels).to_vec();
+    let gradient = all.input_gradient(&case.p).to_vec();
+    let mut single = case.executor(1, Backend::detect());
+    for image in 0..3 {
+        let part = |values: &[f32]| {
+            let len = values.len() / 3;
+            values[image * len..(image + 1) * len].to_vec()
+        };
+        assert_eq!(single.forward(&part(&case.x), &part(&case.levels)), part(&energies));
+        assert_eq!(single.input_gradient(&part(&case.p)), part(&gradient));
+    }
+    let mut second = case.parameters.zeros_like();
+    all.second_order(&case.v, &case.de, &mut second);
+    assert!(second.l2_norm() > 0.0 && second.is_finite());
 }
 
 #[test]

@@ -20,13 +20,17 @@ pub(super) enum Target {
 
 impl Target {
     fn wants(self, node: &Node) -> bool {
-        if self == Target::Picture { node.on_image } else { node.on_parameters }
+        if self == Target::Picture { node.on_image && !node.bypassed } else { node.on_parameters }
     }
 }
 
 impl Executor {
     pub(super) fn run_input_gradient(&mut self, de: &[f32]) {
-        self.recur(de, Target::Picture, None);
+        for span in self.groups() {
+            self.span = span;
+            self.recur(de, Target::Picture, None);
+        }
+        self.span = 0..self.images;
         let node = &self.nodes[0];
         let layout = node.gradient_layout;
         let gradient = node.buffers.gradient.as_slice();
@@ -34,6 +38,10 @@ impl Executor {
         let rows = self.gradient_map.chunks_exact_mut(row_len).take(self.images * layout.height);
         for (row, to) in rows.enumerate() {
             let from = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
+            if layout.stride == layout.channels {
+                to.copy_from_slice(&gradient[from..from + row_len]);
+                continue;
+            }
             for (pixel, to) in to.chunks_exact_mut(layout.channels).enumerate() {
                 let from = from + pixel * layout.stride;
                 to.copy_from_slice(&gradient[from..from + layout.channels]);
@@ -63,6 +71,9 @@ impl Executor {
             if let Some(gradient) = &mut gradient {
                 self.correlate(index, Input::Value, gradient);
             }
+            if target == Target::Picture {
+                self.pull_back_to_picture(index);
+            }
             for slot in 0..self.nodes[index].inputs.len() {
                 let input = self.nodes[index].inputs[slot];
                 if target.wants(&self.nodes[input]) {
@@ -73,6 +84,21 @@ impl Executor {
             }
         }
         self.seen = seen;
+    }
+
+    /// Writes the picture's adjoint, if this is the convolution that does so in blocks.
+    fn pull_back_to_picture(&self, index: usize) {
+        let node = &self.nodes[index];
+        let Some(picture) = node.convolution().and_then(|c| c.picture.as_ref()) else { return };
+        let to = &self.nodes[0];
+        let strides = (node.gradient_layout.image, to.gradient_layout.image);
+        let row = to.gradient_layout.row;
+        let epilogue = Epilogue::Block {
+            target: to.buffers.gradient.ptr(),
+            row,
+            values: 2 * to.gradient_layout.channels,
+        };
+        self.run_pass(&picture.pass, node.buffers.gradient.ptr(), strides, epilogue);
     }
 
     /// Whether no earlier input slot reads `input`.
@@ -121,7 +147,8 @@ impl Executor {
         let node = &self.nodes[self.nodes.len() - 1];
         let layout = node.gradient_layout;
         let epilogue = Epilogue::Combine(self.combine(node, target, false, true));
-        for (row, de) in de.chunks_exact(layout.width).enumerate() {
+        let rows = self.span.start * layout.height..self.span.end * layout.height;
+        for (row, de) in rows.clone().zip(de.chunks_exact(layout.width).skip(rows.start)) {
             let start = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
             for (x, de) in de.iter().enumerate() {
                 // SAFETY: one value of one pixel of the last node's buffers; no other thread runs. Where

@@ -2,6 +2,7 @@
 
 use super::convolution::Pass;
 use super::correlation::CorrelationPlan;
+use super::entry::{Entry, PictureGradient};
 use super::layout::Layout;
 use super::{ExecutorOptions, Purpose};
 use crate::buffer::Buffer;
@@ -27,6 +28,10 @@ pub(super) struct Node {
     /// Whether the value changes with the picture, and with parameters.
     pub(super) on_image: bool,
     pub(super) on_parameters: bool,
+    /// The node in whose arrays the value is written, this one or a concatenation, and its first channel there.
+    pub(super) home: (usize, usize),
+    /// Whether its adjoint is not computed layer by layer: see [`PictureGradient`].
+    pub(super) bypassed: bool,
 }
 
 /// Arrays of one node; empty when the purpose does without.
@@ -60,6 +65,8 @@ pub(super) struct Convolution {
     pub(super) tensors: ConvTensors,
     pub(super) forward: Pass,
     pub(super) backward: Option<Pass>,
+    /// In place of `backward`, for the convolution that reads the picture.
+    pub(super) picture: Option<PictureGradient>,
     pub(super) correlation: Option<CorrelationPlan>,
     /// Biases, padded.
     pub(super) bias: Buffer,
@@ -69,7 +76,8 @@ pub(super) struct Convolution {
     /// if there are none), and of the bias.
     pub(super) d_acting: Vec<f32>,
     pub(super) d_bias: Vec<f32>,
-    /// Acting weights during `load`: `taps, in, padded out` and `taps, out, padded in`.
+    /// Acting weights during `load`: `taps, in, padded out`, empty if there is no padding, and
+    /// `taps, out, padded in`.
     pub(super) padded: Vec<f32>,
     pub(super) transposed: Vec<f32>,
     /// Padded channels of the input's gradient.
@@ -78,7 +86,8 @@ pub(super) struct Convolution {
 
 /// One input of a layer without parameters.
 pub(super) struct Linear {
-    pub(super) forward: Gather,
+    /// `None` where the input is written in place.
+    pub(super) forward: Option<Gather>,
     pub(super) backward: Gather,
     /// Whether the forward gather adds to what earlier inputs wrote.
     pub(super) accumulate: bool,
@@ -93,7 +102,9 @@ pub(super) fn nodes(
     options: ExecutorOptions,
 ) -> Result<Vec<Node>, NetworkError> {
     let sizes = network.sizes(height, width)?;
-    let layouts = layouts(network, &sizes, kernels.lanes);
+    let entry = Entry::find(network);
+    let blocked = entry.as_ref().filter(|e| e.in_blocks(network, kernels.lanes, (height, width)));
+    let layouts = layouts(network, &sizes, kernels.lanes, blocked.is_some());
     let fits = |l: &Layout| l.image.checked_mul(batch).is_some_and(|len| len <= MAX_BUFFER);
     let refusal = |what| NetworkError::Batch { batch, height, width, what };
     if batch == 0 {
@@ -114,7 +125,9 @@ pub(super) fn nodes(
                 let (input, input_gradient) = layouts[node.inputs[0]];
                 let (taps, depth, out) = (kernel * kernel, input.channels, layout.channels);
                 let weights = taps * depth * out;
-                let backward = options.purpose >= Purpose::InputGradient;
+                let gradient = options.purpose >= Purpose::InputGradient;
+                let blocked = blocked.filter(|e| e.convolution == index);
+                let backward = gradient && blocked.is_none();
                 let correlation = options.purpose >= Purpose::ParameterGradient;
                 Step::Convolution(Box::new(Convolution {
                     activation: *activation,
@@ -125,29 +138,55 @@ pub(super) fn nodes(
                     }),
                     correlation: correlation
                         .then(|| CorrelationPlan::new(kernels, batch, (*kernel, *stride), &input, &layout)),
+                    picture: blocked.filter(|_| gradient).map(|entry| {
+                        let (form, to) = ((*kernel, *stride), &layouts[0].1);
+                        PictureGradient::new(kernels, form, &gradient_layout, to, entry.picture(), depth)
+                    }),
                     bias: Buffer::zeros(layout.stride),
                     stored: standardise.then(|| (vec![0.0; weights], vec![0.0; out])),
                     d_acting: vec![0.0; if *standardise { weights } else { 0 }],
                     d_bias: vec![0.0; out],
-                    padded: vec![0.0; taps * depth * layout.stride],
+                    padded: vec![0.0; if layout.stride == out { 0 } else { taps * depth * layout.stride }],
                     transposed: vec![0.0; if backward { taps * out * input_gradient.stride } else { 0 }],
                     input_width: input_gradient.stride,
                 }))
             }
-            layer => Step::Linear(linear(layer, &node.inputs, index, &layouts)),
+            layer => {
+                let in_place = entry.as_ref().is_some_and(|e| e.join == Some(index));
+                Step::Linear(linear(layer, &node.inputs, index, &layouts, in_place))
+            }
         };
         let on_image = on_image[index];
-        let buffers = buffers(&step, batch, &layout, &gradient_layout, on_image, options.purpose);
-        let inputs = node.inputs.clone();
-        Node { inputs, step, layout, gradient_layout, buffers, on_image, on_parameters: on_parameters[index] }
+        let joined = entry
+            .as_ref()
+            .and_then(|e| Some((e.join?, e.channels.iter().find(|(input, _)| *input == index)?.1)));
+        let bypassed = blocked.is_some_and(|e| index == 0 || e.join == Some(index));
+        let holds = Holds { value: joined.is_none(), gradient: index == 0 || !bypassed };
+        let buffers = buffers(&step, batch, (&layout, &gradient_layout), holds, on_image, options.purpose);
+        Node {
+            inputs: node.inputs.clone(),
+            step,
+            layout,
+            gradient_layout,
+            buffers,
+            on_image,
+            on_parameters: on_parameters[index],
+            home: joined.unwrap_or((index, 0)),
+            bypassed,
+        }
     };
     Ok(network.nodes().iter().enumerate().map(plan).collect())
 }
 
 /// Layout of each node's value and of its gradient. Both are padded to whole vectors, except arrays of a few
 /// channels that no convolution writes, so that a colour picture is not blown up: values of layers without
-/// parameters, and gradients of what only such layers read.
-fn layouts(network: &Network, sizes: &[(usize, usize)], lanes: usize) -> Vec<(Layout, Layout)> {
+/// parameters, and gradients of what only such layers read, or, where it is `blocked`, of the picture.
+fn layouts(
+    network: &Network,
+    sizes: &[(usize, usize)],
+    lanes: usize,
+    blocked: bool,
+) -> Vec<(Layout, Layout)> {
     let layout = |(index, node): (usize, &crate::layer::Node)| {
         let channels = network.channels()[index];
         let padded = channels.next_multiple_of(lanes);
@@ -159,18 +198,25 @@ fn layouts(network: &Network, sizes: &[(usize, usize)], lanes: usize) -> Vec<(La
         let multiple = if network.nodes().iter().any(reads) { 2 * STEP } else { STEP };
         let convolves =
             |n: &crate::layer::Node| matches!(n.layer, Layer::Conv { .. }) && n.inputs[0] == index;
-        let gradient = if network.nodes().iter().any(convolves) { padded } else { stride };
+        let apart = blocked && index == 0;
+        let gradient = if network.nodes().iter().any(convolves) && !apart { padded } else { stride };
         let layout = |stride| Layout::new(sizes[index], channels, stride, multiple);
         (layout(stride), layout(gradient))
     };
     network.nodes().iter().enumerate().map(layout).collect()
 }
 
+/// Whether a node has arrays of its own for its value and tangent, and for its gradient.
+struct Holds {
+    value: bool,
+    gradient: bool,
+}
+
 fn buffers(
     step: &Step,
     batch: usize,
-    layout: &Layout,
-    gradient_layout: &Layout,
+    (layout, gradient_layout): (&Layout, &Layout),
+    holds: Holds,
     on_image: bool,
     purpose: Purpose,
 ) -> Buffers {
@@ -186,16 +232,22 @@ fn buffers(
     let second = purpose >= Purpose::SecondOrder;
     let buffer = |needed: bool, layout: &Layout| Buffer::zeros(if needed { batch * layout.image } else { 0 });
     Buffers {
-        value: buffer(true, layout),
+        value: buffer(holds.value, layout),
         slope: buffer(bent && first, layout),
         curvature: buffer(smooth && second, layout),
         bend: buffer(smooth && second, layout),
-        gradient: buffer(first, gradient_layout),
-        tangent: buffer(second, layout),
+        gradient: buffer(first && holds.gradient, gradient_layout),
+        tangent: buffer(second && holds.value, layout),
     }
 }
 
-fn linear(layer: &Layer, inputs: &[usize], index: usize, layouts: &[(Layout, Layout)]) -> Vec<Linear> {
+fn linear(
+    layer: &Layer,
+    inputs: &[usize],
+    index: usize,
+    layouts: &[(Layout, Layout)],
+    in_place: bool,
+) -> Vec<Linear> {
     let (value, gradient) = layouts[index];
     let mut first = 0;
     let mut gathers = Vec::new();
@@ -214,6 +266,7 @@ fn linear(layer: &Layer, inputs: &[usize], index: usize, layouts: &[(Layout, Lay
             first += from.channels;
         }
         backward.padding = from_gradient.stride - backward.channels;
+        let forward = (!in_place).then_some(forward);
         gathers.push(Linear { forward, backward, accumulate: *layer == Layer::Add && slot > 0 });
     }
     gathers

@@ -1,5 +1,7 @@
 //! Values: from the picture to the energies.
 
+use std::ops::Range;
+
 use super::build::{Buffers, Convolution, Linear, Node, Step};
 use super::convolution::{Method, Part, Pass, TASK_COST};
 use super::{Done, Executor};
@@ -31,17 +33,27 @@ impl Executor {
             "noise levels: one per image if the network takes them, else none"
         );
         self.images = images;
-        for index in 0..self.nodes.len() {
-            match &self.nodes[index].step {
-                Step::Image => write_picture(&mut self.nodes[0], x, |buffers| &mut buffers.value),
-                Step::Coordinates => {}
-                Step::NoiseLevel => write_levels(&mut self.nodes[index], noise_levels),
-                Step::Convolution(convolution) => self.activate(index, convolution),
-                Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.value.ptr()),
+        for span in self.groups() {
+            self.span = span.clone();
+            for index in 0..self.nodes.len() {
+                match &self.nodes[index].step {
+                    Step::Image => self.write_picture(x, |buffers| &mut buffers.value),
+                    Step::Coordinates => {}
+                    Step::NoiseLevel => self.write_levels(index, noise_levels),
+                    Step::Convolution(convolution) => self.activate(index, convolution),
+                    Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.value.ptr()),
+                }
             }
         }
+        self.span = 0..images;
         self.read_energies();
         self.done = Done::Energies;
+    }
+
+    /// The images of the last `forward` in groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (images, group) = (self.images, self.group);
+        (0..images).step_by(group).map(move |first| first..(first + group).min(images))
     }
 
     /// a = f(W ∗ x + b) of one convolution.
@@ -59,14 +71,15 @@ impl Executor {
         self.run_pass(&convolution.forward, input.buffers.value.ptr(), images, epilogue);
     }
 
-    /// Runs one convolution over all images. `x` and the epilogue are at image 0; `strides` are the values
+    /// Runs one convolution over the images of the span. `x` and the epilogue are at image 0; `strides` are the values
     /// per image of the input and of the output.
     pub(super) fn run_pass(&self, pass: &Pass, x: *const f32, strides: (usize, usize), epilogue: Epilogue) {
         let (kernels, weights) = (self.kernels, &pass.weights);
         let x = Given(x);
         match &pass.method {
             Method::Winograd(parts) => {
-                let tiles = self.images * parts[0].geometry.tiles();
+                let tiles = self.span.len() * parts[0].geometry.tiles();
+                let start = self.span.start * parts[0].geometry.tiles();
                 let block = self.tiles_per_task(&parts[0].geometry, tiles);
                 self.workers.run(tiles.div_ceil(block) * parts.len(), |task, scratch| {
                     let part = &parts[task % parts.len()];
@@ -78,6 +91,7 @@ impl Executor {
                     unsafe {
                         let weights = weights.ptr().add(part.offset);
                         let geometry = &part.geometry;
+                        let first = start + first;
                         let task = Tiles { geometry, x: x.image(0, 0), weights, first, count, scratch };
                         (kernels.winograd)(&task, &epilogue);
                     }
@@ -86,8 +100,8 @@ impl Executor {
             Method::Direct(parts) => {
                 let bands = |part: &Part<Direct>| part.geometry.rows.div_ceil(part.band(kernels.lanes));
                 let all: usize = parts.iter().map(bands).sum();
-                self.workers.run(self.images * all, |task, _| {
-                    let (image, mut band) = (task / all, task % all);
+                self.workers.run(self.span.len() * all, |task, _| {
+                    let (image, mut band) = (self.span.start + task / all, task % all);
                     let mut parts = parts.iter();
                     let mut part = parts.next().expect("a pass has parts");
                     while band >= bands(part) {
@@ -124,14 +138,15 @@ impl Executor {
         let node = &self.nodes[index];
         for (gather, &input) in gathers.iter().zip(&node.inputs) {
             let from = &self.nodes[input];
+            let Some(forward) = &gather.forward else { continue };
             let mut combine = Combine::store(which(&node.buffers));
             combine.accumulate = gather.accumulate;
             let strides = (from.layout.image, node.layout.image);
-            self.run_gather(&gather.forward, which(&from.buffers), strides, Epilogue::Combine(combine));
+            self.run_gather(forward, which(&from.buffers), strides, Epilogue::Combine(combine));
         }
     }
 
-    /// Runs one gather over all images; arguments as in [`Executor::run_pass`].
+    /// Runs one gather over the images of the span; arguments as in [`Executor::run_pass`].
     pub(super) fn run_gather(
         &self,
         gather: &Gather,
@@ -142,8 +157,8 @@ impl Executor {
         let x = Given(x);
         let band = (GATHER_TASK / (gather.cols * gather.channels)).clamp(1, gather.rows);
         let bands = gather.rows.div_ceil(band);
-        self.workers.run(self.images * bands, |task, _| {
-            let (image, first) = (task / bands, task % bands * band);
+        self.workers.run(self.span.len() * bands, |task, _| {
+            let (image, first) = (self.span.start + task / bands, task % bands * band);
             let rows = first..(first + band).min(gather.rows);
             let epilogue = epilogue.image(image * strides.1);
             // SAFETY: planned for these buffers; each task has its own rows of one image.
@@ -165,49 +180,65 @@ impl Executor {
 
     /// Writes the coordinates, once.
     pub(super) fn fill_coordinates(&mut self) {
-        let nodes = self.nodes.iter_mut().filter(|n| matches!(n.step, Step::Coordinates));
-        for node in nodes {
-            let layout = node.layout;
+        let is_coordinates = |n: &Node| matches!(n.step, Step::Coordinates);
+        let homes: Vec<_> = self.nodes.iter().filter(|n| is_coordinates(n)).map(|n| n.home).collect();
+        for (home, channel) in homes {
+            let layout = self.nodes[home].layout;
             let place = |i: usize, n: usize| ((2 * i + 1) as f64 / n as f64 - 1.0) as f32;
-            for image in node.buffers.value.as_mut_slice().chunks_exact_mut(layout.image) {
+            let value = self.nodes[home].buffers.value.as_mut_slice();
+            for image in value.chunks_exact_mut(layout.image) {
                 for (y, x) in (0..layout.height).flat_map(|y| (0..layout.width).map(move |x| (y, x))) {
-                    let at = layout.at(y as isize, x as isize);
+                    let at = layout.at(y as isize, x as isize) + channel;
                     image[at] = place(x, layout.width);
                     image[at + 1] = place(y, layout.height);
                 }
             }
         }
     }
-}
 
-/// Copies pictures into the padded buffer that `which` picks.
-pub(super) fn write_picture(
-    node: &mut Node,
-    x: &[f32],
-    which: impl Fn(&mut Buffers) -> &mut crate::buffer::Buffer,
-) {
-    let layout = node.layout;
-    let buffer = which(&mut node.buffers).as_mut_slice();
-    for (row, x) in x.chunks_exact(layout.width * layout.channels).enumerate() {
-        let to = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
-        if layout.stride == layout.channels {
-            buffer[to..to + x.len()].copy_from_slice(x);
-        } else {
-            for (x, to) in x.chunks_exact(layout.channels).zip(buffer[to..].chunks_exact_mut(layout.stride)) {
-                to[..layout.channels].copy_from_slice(x);
+    /// Copies the span's pictures of `x` into the padded buffer that `which` picks, at the picture's home.
+    pub(super) fn write_picture(
+        &mut self,
+        x: &[f32],
+        which: impl Fn(&mut Buffers) -> &mut crate::buffer::Buffer,
+    ) {
+        let (channels, (home, first)) = (self.nodes[0].layout.channels, self.nodes[0].home);
+        let layout = self.nodes[home].layout;
+        let buffer = which(&mut self.nodes[home].buffers).as_mut_slice();
+        let rows = self.span.start * layout.height..self.span.end * layout.height;
+        for (row, x) in rows.clone().zip(x.chunks_exact(layout.width * channels).skip(rows.start)) {
+            let to =
+                row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0) + first;
+            match channels {
+                _ if layout.stride == channels => buffer[to..to + x.len()].copy_from_slice(x),
+                1 => copy_pixels::<1>(x, &mut buffer[to..], layout.stride),
+                3 => copy_pixels::<3>(x, &mut buffer[to..], layout.stride),
+                _ => {
+                    for (x, to) in x.chunks_exact(channels).zip(buffer[to..].chunks_mut(layout.stride)) {
+                        to[..channels].copy_from_slice(x);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_levels(&mut self, index: usize, levels: &[f32]) {
+        let (home, channel) = self.nodes[index].home;
+        let layout = self.nodes[home].layout;
+        let images = self.nodes[home].buffers.value.as_mut_slice().chunks_exact_mut(layout.image);
+        for (image, &level) in images.zip(levels).take(self.span.end).skip(self.span.start) {
+            for y in 0..layout.height {
+                let from = layout.at(y as isize, 0) + channel;
+                image[from..].iter_mut().step_by(layout.stride).take(layout.width).for_each(|v| *v = level);
             }
         }
     }
 }
 
-fn write_levels(node: &mut Node, levels: &[f32]) {
-    let layout = node.layout;
-    let images = node.buffers.value.as_mut_slice().chunks_exact_mut(layout.image);
-    for (image, &level) in images.zip(levels) {
-        for y in 0..layout.height {
-            let from = layout.at(y as isize, 0);
-            image[from..].iter_mut().step_by(layout.stride).take(layout.width).for_each(|v| *v = level);
-        }
+/// Copies pixels of `C` channels to places `stride` apart.
+fn copy_pixels<const C: usize>(from: &[f32], to: &mut [f32], stride: usize) {
+    for (from, to) in from.as_chunks::<C>().0.iter().zip(to.chunks_mut(stride)) {
+        to[..C].copy_from_slice(from);
     }
 }
 

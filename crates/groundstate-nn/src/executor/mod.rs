@@ -8,11 +8,14 @@ mod backward;
 mod build;
 mod convolution;
 mod correlation;
+mod entry;
 mod forward;
 mod layout;
 mod second_order;
 mod weights;
 mod workers;
+
+use std::ops::Range;
 
 use build::{Node, Step};
 use correlation::Shared;
@@ -21,6 +24,10 @@ use workers::Workers;
 use crate::kernels::{Backend, Kernels};
 use crate::network::{Network, NetworkError};
 use crate::parameters::Parameters;
+
+/// Values of the images that go through the layers together: what a third-level cache holds beside other
+/// programs' data. Which images those are changes no bit of the results.
+const GROUP_VALUES: usize = 1 << 21;
 
 /// What an executor must be able to do; each purpose includes those before it. A smaller purpose needs
 /// less memory and a little less time.
@@ -74,6 +81,10 @@ pub struct Executor {
     shared: Shared,
     /// Images of the last `forward`.
     images: usize,
+    /// Those that go through the layers together: as many as stay in the cache from layer to layer.
+    group: usize,
+    /// Those that are worked on now.
+    span: Range<usize>,
     done: Done,
     loaded: bool,
     /// Nodes whose adjoint has a term already, during a recursion.
@@ -122,6 +133,8 @@ impl Executor {
         let kernels = backend.kernels().ok_or(NetworkError::Backend(backend.name()))?;
         let nodes = build::nodes(network, batch, (height, width), kernels, options)?;
         let scratch = nodes.iter().map(|n| n.scratch(kernels)).max().unwrap_or(0);
+        let held = nodes.iter().map(Node::map_len).sum::<usize>() / batch;
+        let group = (GROUP_VALUES / held.max(1)).clamp(1, batch);
         let shared = Shared::new(batch, nodes.iter().filter_map(|n| n.convolution()?.correlation.as_ref()));
         let (map_height, map_width) = network.output_size(height, width)?;
         let gradient = options.purpose >= Purpose::InputGradient;
@@ -136,6 +149,8 @@ impl Executor {
             workers: Workers::new(scratch),
             shared,
             images: 0,
+            group,
+            span: 0..0,
             done: Done::Nothing,
             loaded: false,
             seen: vec![false; network.nodes().len()],
@@ -283,13 +298,22 @@ impl Node {
 
     /// Values allocated for it.
     fn len(&self) -> usize {
-        let b = &self.buffers;
-        let maps = [&b.value, &b.slope, &b.curvature, &b.bend, &b.gradient, &b.tangent];
-        let maps: usize = maps.iter().map(|b| b.len()).sum();
         let weights = self.convolution().map_or(0, |c| {
             let backward = c.backward.as_ref().map_or(0, |p| p.weights.len());
-            c.forward.weights.len() + backward + c.correlation.as_ref().map_or(0, |p| p.len()) + c.bias.len()
+            let picture = c.picture.as_ref().map_or(0, |p| p.len());
+            c.forward.weights.len()
+                + backward
+                + picture
+                + c.correlation.as_ref().map_or(0, |p| p.len())
+                + c.bias.len()
         });
-        maps + weights
+        self.map_len() + weights
+    }
+
+    /// Values of its maps.
+    fn map_len(&self) -> usize {
+        let b = &self.buffers;
+        let maps = [&b.value, &b.slope, &b.curvature, &b.bend, &b.gradient, &b.tangent];
+        maps.iter().map(|b| b.len()).sum()
     }
 }

@@ -7,7 +7,6 @@
 
 use super::backward::{Input, Target};
 use super::build::Step;
-use super::forward::write_picture;
 use super::{Done, Executor};
 use crate::kernels::epilogue::Epilogue;
 use crate::parameters::Parameters;
@@ -21,7 +20,7 @@ impl Executor {
         );
         self.done = Done::Energies;
         self.clear_acting_gradients();
-        write_picture(&mut self.nodes[0], v, |buffers| &mut buffers.tangent);
+        self.write_picture(v, |buffers| &mut buffers.tangent);
         for index in 1..self.nodes.len() {
             if !self.nodes[index].on_image {
                 continue;

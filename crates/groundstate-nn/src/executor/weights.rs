@@ -50,6 +50,19 @@ fn two<T>(items: &mut [T], first: usize, second: usize) -> (&mut T, &mut T) {
     (a, b)
 }
 
+/// Writes a `depth × out` matrix as columns, into rows `width` apart. Some lines at a time, or they would compete
+/// for the same cache sets.
+fn transpose(from: &[f32], to: &mut [f32], (depth, out): (usize, usize), width: usize) {
+    const LINES: usize = 16;
+    for first in (0..depth).step_by(LINES) {
+        let lines = LINES.min(depth - first);
+        let from = &from[first * out..][..lines * out];
+        for (o, to) in to.chunks_exact_mut(width).enumerate() {
+            to[first..first + lines].iter_mut().enumerate().for_each(|(c, w)| *w = from[c * out + o]);
+        }
+    }
+}
+
 /// Packs one convolution's weights for both directions.
 fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Parameters) {
     let (out, width) = (node.layout.channels, node.layout.stride);
@@ -58,6 +71,7 @@ fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Para
         tensors,
         forward,
         backward,
+        picture,
         bias,
         stored,
         padded,
@@ -78,16 +92,21 @@ fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Para
         }
         _ => weight,
     };
-    for (row, padded) in acting.chunks_exact(out).zip(padded.chunks_exact_mut(width)) {
-        padded[..out].copy_from_slice(row);
+    if width == out {
+        forward.pack(kernels, acting, depth);
+    } else {
+        for (row, padded) in acting.chunks_exact(out).zip(padded.chunks_exact_mut(width)) {
+            padded[..out].copy_from_slice(row);
+        }
+        forward.pack(kernels, padded, depth);
     }
-    forward.pack(kernels, padded, depth);
+    if let Some(picture) = picture {
+        picture.load(kernels, acting);
+    }
     if let Some(backward) = backward {
         for (tap, acting) in acting.chunks_exact(depth * out).enumerate() {
-            let rows = transposed[tap * out * *input_width..].chunks_exact_mut(*input_width);
-            for (o, row) in rows.take(out).enumerate() {
-                row[..depth].iter_mut().enumerate().for_each(|(c, w)| *w = acting[c * out + o]);
-            }
+            let rows = &mut transposed[tap * out * *input_width..][..out * *input_width];
+            transpose(acting, rows, (depth, out), *input_width);
         }
         backward.pack(kernels, transposed, out);
     }

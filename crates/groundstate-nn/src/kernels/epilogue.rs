@@ -6,6 +6,9 @@
 use crate::layer::Activation;
 use crate::simd::{Simd, activate};
 
+/// Values that a row of a block is copied as, where it has no more.
+const EIGHT: usize = 8;
+
 /// The operation, with the buffers it touches.
 #[derive(Clone, Copy)]
 pub(crate) enum Epilogue {
@@ -20,6 +23,15 @@ pub(crate) enum Epilogue {
     },
     /// One term of a node's adjoint.
     Combine(Combine),
+    /// Copies the sums of a block of 2×2 pixels, row by row, to where they belong. The pixel behind the block
+    /// may be spoilt: blocks of a row are to be finished from left to right, with a pixel of border behind.
+    Block {
+        target: *mut f32,
+        /// Values from row to row of pixels.
+        row: usize,
+        /// Values of a row of the block, which are half of the sums that count.
+        values: usize,
+    },
     /// a′ = f′ · z′, and `bend` ← bend · z′.
     Tangent { target: *mut f32, slope: *const f32, bend: *mut f32 },
 }
@@ -66,6 +78,9 @@ impl Epilogue {
                 slope: shifted(c.slope.cast_mut(), by),
                 extra: shifted(c.extra.cast_mut(), by),
             }),
+            Epilogue::Block { target, row, values } => {
+                Epilogue::Block { target: shifted(target, by), row, values }
+            }
             Epilogue::Tangent { target, slope, bend } => Epilogue::Tangent {
                 target: shifted(target, by),
                 slope: shifted(slope.cast_mut(), by),
@@ -114,6 +129,20 @@ impl Epilogue {
                     for i in 0..vectors {
                         let i = i * S::LANES;
                         combine.finish::<S>(S::load(sums.add(i)), at + i);
+                    }
+                }
+                Epilogue::Block { target, row, values } => {
+                    for (y, sums) in [sums, sums.add(values)].into_iter().enumerate() {
+                        let to = target.add(at + y * row);
+                        // Pixels of three or four channels: what is spoilt is at most the pixel behind.
+                        if matches!(values, 6 | EIGHT) && values + EIGHT <= vectors * S::LANES {
+                            to.cast::<[f32; EIGHT]>()
+                                .write_unaligned(sums.cast::<[f32; EIGHT]>().read_unaligned());
+                        } else {
+                            for i in 0..values {
+                                *to.add(i) = *sums.add(i);
+                            }
+                        }
                     }
                 }
                 Epilogue::Tangent { target, slope, bend } => {

@@ -5,7 +5,9 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::{Deserialize, Serialize};
 
 use super::{OptimiserError, check};
+use crate::kernels::{Backend, Task};
 use crate::parameters::{Parameters, SHARE};
+use crate::simd::Simd;
 
 /// Settings of [`AdamW`]; the learning rate comes with each step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,7 @@ impl AdamW {
         let (new1, new2, epsilon) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32, epsilon as f32);
         assert!(self.mean.same_form(gradient), "moments and gradient of two different networks");
         assert!(parameters.same_form(gradient), "parameters and gradient of two different networks");
+        let backend = Backend::detect();
         let moments = self.mean.tensors.iter_mut().zip(&mut self.square.tensors);
         let given = parameters.tensors.iter_mut().zip(&gradient.tensors);
         for ((p, g), (m, s)) in given.zip(moments) {
@@ -84,12 +87,66 @@ impl AdamW {
             let given = p.data.par_chunks_mut(SHARE).zip(g.data.par_chunks(SHARE));
             let moments = m.data.par_chunks_mut(SHARE).zip(s.data.par_chunks_mut(SHARE));
             given.zip(moments).for_each(|((p, g), (m, s))| {
-                for ((p, g), (m, s)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(s)) {
-                    *m += new1 * (g - *m);
-                    *s += new2 * (g * g - *s);
-                    *p = *p * keep - rate * *m / (s.sqrt() * root + epsilon);
-                }
+                let scalars = Scalars { new1, new2, keep, rate, root, epsilon };
+                backend.run(Step { parameters: p, gradient: g, mean: m, square: s, scalars });
             });
+        }
+    }
+}
+
+/// Some numbers of one tensor, with those of its moments.
+struct Step<'a> {
+    parameters: &'a mut [f32],
+    gradient: &'a [f32],
+    mean: &'a mut [f32],
+    square: &'a mut [f32],
+    scalars: Scalars,
+}
+
+/// What is the same for all numbers of a tensor: shares of what is new in the moments, what weight decay leaves,
+/// the rate and the factor of the root with the corrections of their bias, and ε.
+#[derive(Clone, Copy)]
+struct Scalars {
+    new1: f32,
+    new2: f32,
+    keep: f32,
+    rate: f32,
+    root: f32,
+    epsilon: f32,
+}
+
+impl Task for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Step { parameters, gradient, mean, square, scalars } = self;
+        let Scalars { new1, new2, keep, rate, root, epsilon } = scalars;
+        // The compiler makes vectors of it; each operation rounds by itself, so all backends agree in every bit.
+        for ((p, g), (m, s)) in parameters.iter_mut().zip(gradient).zip(mean.iter_mut().zip(square)) {
+            *m += new1 * (g - *m);
+            *s += new2 * (g * g - *s);
+            *p = *p * keep - rate * *m / (s.sqrt() * root + epsilon);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_backend_takes_the_same_step() {
+        let numbers = |pace: f32| (0..77).map(|i| (i as f32 * pace).sin()).collect::<Vec<f32>>();
+        let scalars = Scalars { new1: 0.1, new2: 1e-3, keep: 0.999, rate: 1e-3, root: 31.6, epsilon: 1e-8 };
+        let step = |backend: Backend| {
+            let (mut p, g, mut m) = (numbers(0.3), numbers(0.7), numbers(1.1));
+            let mut s: Vec<f32> = numbers(1.9).iter().map(|v| v * v).collect();
+            backend.run(Step { parameters: &mut p, gradient: &g, mean: &mut m, square: &mut s, scalars });
+            [p, m, s]
+        };
+        for backend in Backend::available() {
+            assert_eq!(step(backend), step(Backend::Portable), "{}", backend.name());
         }
     }
 }

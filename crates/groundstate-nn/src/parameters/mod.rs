@@ -10,8 +10,10 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::{Backend, Task};
 use crate::layer::Layer;
 use crate::network::Network;
+use crate::simd::Simd;
 
 /// Numbers that one thread works on at a time: some ten microseconds.
 pub(crate) const SHARE: usize = 1 << 14;
@@ -138,12 +140,9 @@ impl Parameters {
 
     /// Euclidean norm over all tensors, summed in double precision.
     pub fn l2_norm(&self) -> f64 {
-        // Eight sums at once: one alone would wait for each addition.
         let mut sums = [0f64; 8];
         for tensor in &self.tensors {
-            for values in tensor.data.chunks(8) {
-                sums.iter_mut().zip(values).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
-            }
+            Backend::detect().run(Squares { values: &tensor.data, sums: &mut sums });
         }
         sums.iter().sum::<f64>().sqrt()
     }
@@ -176,5 +175,24 @@ impl Parameters {
                 a.iter_mut().zip(b).for_each(|(a, b)| f(a, b));
             });
         }
+    }
+}
+
+/// Adds squares to eight sums in turn: one alone would wait for each addition.
+struct Squares<'a> {
+    values: &'a [f32],
+    sums: &'a mut [f64; 8],
+}
+
+impl Task for Squares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (whole, rest) = self.values.as_chunks::<8>();
+        for values in whole {
+            self.sums.iter_mut().zip(values).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
+        }
+        self.sums.iter_mut().zip(rest).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
     }
 }

@@ -10,8 +10,9 @@ use crate::kernels::winograd::STEP;
 const TRANSFORM_COST: usize = 16;
 /// What reading, adding to, writing and transforming one vector of a weight gradient's sums costs.
 const SUM_COST: usize = 8;
-/// Fewest tiles (or pixels) that fill a register block.
-const BLOCK: usize = 6;
+/// Tiles (or pixels) that are paid for at least. More fit a register block, but those of a batch share one, and
+/// pictures of maps so small are mostly read in batches.
+const BLOCK: usize = 2;
 
 /// The two costs for one image.
 struct Cost {

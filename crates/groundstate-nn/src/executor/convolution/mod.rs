@@ -81,7 +81,8 @@ impl Pass {
         Self::direct(kernels, present.map(part).collect())
     }
 
-    fn direct(kernels: &Kernels, parts: Vec<(Direct, Vec<usize>)>) -> Pass {
+    /// By the definition, in parts with the kernel places that they read.
+    pub(super) fn direct(kernels: &Kernels, parts: Vec<(Direct, Vec<usize>)>) -> Pass {
         let (parts, total) = place(parts, |g| g.depth() * g.vectors * kernels.lanes);
         Pass { method: Method::Direct(parts), weights: Buffer::zeros(total) }
     }

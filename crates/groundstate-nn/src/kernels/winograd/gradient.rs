@@ -145,7 +145,7 @@ pub(crate) unsafe fn accumulate<S: Simd, const MR: usize>(task: &PlaceProduct<'_
     unsafe {
         let x = task.inputs.add(task.place * task.chunk * (depth + GAP));
         let g = task.gradients.add(task.place * task.chunk * (width + GAP));
-        let sums = task.sums.add(task.place * depth * width);
+        let sums = task.sums.add(task.place * geometry.weight_plane(S::LANES));
         for from in (0..task.count).step_by(task.run) {
             let count = task.run.min(task.count - from);
             let fresh = task.fresh && from == 0;
@@ -215,7 +215,7 @@ unsafe fn finish_weights_of<S: Simd, A: Algebra>(
     channel: usize,
     weights: *mut f32,
 ) {
-    let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
+    let (width, plane) = (geometry.vectors * S::LANES, geometry.weight_plane(S::LANES));
     for (phase, taps) in taps.chunks_exact(A::TAPS * A::TAPS).enumerate() {
         for column in (0..width).step_by(S::LANES) {
             // SAFETY: the caller's contract.
@@ -225,7 +225,7 @@ unsafe fn finish_weights_of<S: Simd, A: Algebra>(
                 for (j, half) in half.iter_mut().enumerate().take(A::SIDE) {
                     let mut u = [S::splat(0.0); 6];
                     for (i, u) in u.iter_mut().enumerate().take(A::SIDE) {
-                        *u = S::load(from.add((i * A::SIDE + j) * depth * width));
+                        *u = S::load(from.add((i * A::SIDE + j) * plane));
                     }
                     *half = A::weight_gradient::<S>(u);
                 }

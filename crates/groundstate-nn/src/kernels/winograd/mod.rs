@@ -79,9 +79,14 @@ impl Winograd {
         self.places() * (self.plane(self.depth()) + self.plane(self.vectors * lanes))
     }
 
-    /// Values of packed weights.
+    /// Values of packed weights, and of a weight gradient's sums.
     pub(crate) fn weights(&self, lanes: usize) -> usize {
-        self.places() * self.depth() * self.vectors * lanes
+        self.places() * self.weight_plane(lanes)
+    }
+
+    /// Values between the weights of two places: one cache line more than they need, as above.
+    fn weight_plane(&self, lanes: usize) -> usize {
+        self.depth() * self.vectors * lanes + 16
     }
 
     fn place(&self, tile: usize) -> Place {
@@ -146,6 +151,7 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
     let Tiles { geometry, count, .. } = *task;
     let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
     let (plane, product_plane) = (geometry.plane(depth), geometry.plane(width));
+    let weight_plane = geometry.weight_plane(S::LANES);
     // SAFETY: the caller's contract.
     unsafe {
         let products = task.scratch.add(A::SIDE * A::SIDE * plane);
@@ -158,7 +164,7 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
             let y = products.add(place * product_plane);
             for vector in (0..geometry.vectors).step_by(2) {
                 let channel = vector * S::LANES;
-                let weights = task.weights.add((place * width + channel) * depth);
+                let weights = task.weights.add(place * weight_plane + channel * depth);
                 if vector + 2 <= geometry.vectors {
                     product::<S, MR2, 2>(x, depth, weights, count, y.add(channel), width);
                 } else {
@@ -328,10 +334,15 @@ unsafe fn transform_weights_of<S: Simd, A: Algebra>(
     packed: *mut f32,
 ) {
     let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
+    let plane = geometry.weight_plane(S::LANES);
     for (phase, taps) in taps.chunks_exact(A::TAPS * A::TAPS).enumerate() {
-        for (c, vector) in (0..depth_given).flat_map(|c| (0..geometry.vectors).map(move |v| (c, v))) {
-            let first = vector / 2 * 2;
-            let columns = (geometry.vectors - first).min(2) * S::LANES;
+        // Block by block, so that each place is written in order.
+        let blocks = (0..geometry.vectors).step_by(2).map(|first| (first, 2.min(geometry.vectors - first)));
+        let rows = blocks.flat_map(|block| (0..depth_given).map(move |c| (block, c)));
+        for (first, count, c, vector) in
+            rows.flat_map(|((first, count), c)| (first..first + count).map(move |v| (first, count, c, v)))
+        {
+            let columns = count * S::LANES;
             // SAFETY: the caller's contract.
             unsafe {
                 let from = weights.add(c * width + vector * S::LANES);
@@ -347,7 +358,7 @@ unsafe fn transform_weights_of<S: Simd, A: Algebra>(
                 let to = to.add((vector - first) * S::LANES);
                 for (i, row) in transposed(half).into_iter().enumerate().take(A::SIDE) {
                     for (j, &value) in A::weight::<S>(row).iter().enumerate().take(A::SIDE) {
-                        S::store(to.add((i * A::SIDE + j) * width * depth), value);
+                        S::store(to.add((i * A::SIDE + j) * plane), value);
                     }
                 }
             }
