@@ -30,7 +30,7 @@ const FOLDS: usize = 4;
 /// With fewer pictures the closed form stays alone.
 const LEAST_PICTURES: usize = 8;
 /// With less time for each network the closed form stays alone: it would not learn enough to help.
-const LEAST_SECONDS: f64 = 5.0;
+const LEAST_SECONDS: f64 = 20.0;
 /// Loss of a network that has learned enough to help; one that knows nothing has ln 2.
 const LEARNED_LOSS: f64 = 0.4;
 /// Share of a course of training that its last loss is the mean of.
