@@ -27,7 +27,7 @@ pub enum DatasetError {
     },
     /// A folder without a single image.
     #[error(
-        "found no images in {} and {skipped} other files; expected PNG, JPEG, TIFF, BMP or WebP",
+        "found no images in {} (files of other kinds: {skipped}); expected PNG, JPEG, TIFF, BMP or WebP",
         path.display()
     )]
     NoImages {

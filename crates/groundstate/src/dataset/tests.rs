@@ -107,7 +107,11 @@ fn wrong_paths_are_explained() {
     let text = |name: &str| Dataset::open(&tree.path(name)).unwrap_err().to_string();
     assert!(text("gone").ends_with("gone, found nothing"), "{}", text("gone"));
     assert!(text("empty/readme.md").ends_with("found a file"));
-    assert!(text("empty").contains("empty and 1 other files; expected PNG, JPEG"), "{}", text("empty"));
+    assert!(
+        text("empty").contains("empty (files of other kinds: 1); expected PNG, JPEG"),
+        "{}",
+        text("empty")
+    );
     assert!(text("x").contains("no train/good in it"), "{}", text("x"));
 }
 
