@@ -61,8 +61,7 @@ fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
         subtitle: subtitle.to_owned(),
         producer: concat!("Groundstate ", env!("CARGO_PKG_VERSION")).to_owned(),
         facts,
-        // The page flags at this value and above, the calibration above its highest normal score.
-        threshold: Some(calibration.threshold().next_up()).filter(|threshold| threshold.is_finite()),
+        threshold: Some(calibration.threshold()).filter(|threshold| threshold.is_finite()),
         training: course(&record.curve),
         samples: Vec::new(),
     }

@@ -130,7 +130,7 @@ fn every_section_chart_and_map_is_present() {
         assert!(page.contains(&format!("<figcaption>{title}</figcaption>")), "{title}");
     }
     assert!(page.contains("<code>gradient</code>"));
-    assert!(page.contains("flagged at 5.000 and above") && page.contains("class=\"line mark\""));
+    assert!(page.contains("flagged above 5.000") && page.contains("class=\"line mark\""));
     assert!(page.contains("Found 4 of 6 (66.7 %) defective images and rejected 2 of 4 (50.0 %) good ones."));
     assert!(page.contains("p &#60; 0.001"));
 }

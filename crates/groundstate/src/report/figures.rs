@@ -134,7 +134,7 @@ fn histogram(evaluation: &Evaluation, threshold: Option<f64>) -> Result<Option<F
         .into();
     if let Some(threshold) = marked {
         chart.mark(threshold, "threshold");
-        key.push(("mark".to_owned(), format!("flagged at {} and above", significant(threshold))));
+        key.push(("mark".to_owned(), format!("flagged above {}", significant(threshold))));
     }
     Ok(Some(Figure { title: "Scores of normal and anomalous images".to_owned(), svg: chart.render()?, key }))
 }

@@ -45,7 +45,7 @@ pub struct Meta {
     pub producer: String,
     /// Further facts in the order they are shown: what is said, and its value.
     pub facts: Vec<(String, String)>,
-    /// The threshold of the default score that verdicts rest on (flagged where score ≥ threshold).
+    /// The threshold of the default score that verdicts rest on (flagged where score > threshold).
     pub threshold: Option<f64>,
     /// The course of the training; empty where none was recorded.
     pub training: Vec<TrainingPoint>,

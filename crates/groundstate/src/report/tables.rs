@@ -142,7 +142,7 @@ pub(super) fn tiles(evaluation: &Evaluation, meta: &Meta) -> Vec<TileGroup> {
         cost.push(tile("Throughput", format!("{rate:.1} / s"), "images inspected"));
     }
     if let Some(value) = meta.threshold {
-        cost.push(tile("Threshold", significant(value), "flagged at or above"));
+        cost.push(tile("Threshold", significant(value), "flagged above"));
     }
     if !cost.is_empty() {
         groups.push(TileGroup { title: "Operation", tiles: cost });

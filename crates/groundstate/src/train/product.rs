@@ -117,6 +117,8 @@ impl Product {
     /// Trains the networks one after another until `end`, in seconds since the start of the lesson.
     fn teach(&self, lesson: &Lesson, end: f64, observer: &mut Observer) -> Result<Taught, TrainError> {
         let mut taught = Taught { planned_steps: self.config.optimiser.steps, ..Taught::default() };
+        // The first steps say little of how long the others will take.
+        let by_time = if self.config.optimiser.steps.is_some() { 0.0 } else { 1.0 / end };
         for share in 0..NETWORKS {
             let now = lesson.start.elapsed().as_secs_f64();
             let mut config = self.config.clone();
@@ -134,7 +136,8 @@ impl Product {
             let seen: Vec<&Image> = others(lesson.pictures, share, NETWORKS).collect();
             let mut stopped = false;
             let trained = method.learn(&of_share, &seen, &mut |progress| {
-                let done = progress.done.map(|done| (share as f64 + done) / NETWORKS as f64);
+                let steps = progress.done.map(|done| (share as f64 + done) / NETWORKS as f64);
+                let done = steps.map(|steps| steps.max(progress.seconds * by_time).min(1.0));
                 let control = observer(&Progress { done, ..progress.clone() });
                 stopped |= control == Control::Stop;
                 control

@@ -7,7 +7,7 @@ use std::time::Instant;
 use groundstate::conditions::Conditions;
 use groundstate::detector::{Detector, prepare};
 use groundstate::image::{Fit, Image};
-use groundstate::model::{GaussianConfig, NetworkConfig};
+use groundstate::model::{EnergyModel, Form, GaussianConfig, NetworkConfig, Reference};
 use groundstate::train::{Control, Gallery, MethodName, OptimiserConfig, TrainConfig, train, train_tiled};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
@@ -62,7 +62,7 @@ fn configs_of_poses() -> [(TrainConfig, f32); 2] {
 }
 
 /// Small detectors, trained once: closed form, network, network with a noise level, the sum of two
-/// energies, closed form and network for parts in changing poses, and closed form and network in tiles.
+/// energies, the sum of three, closed form and network for parts in changing poses, and closed form and network in tiles.
 pub(crate) fn detectors() -> &'static [Detector] {
     static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(trained);
     &DETECTORS
@@ -77,6 +77,15 @@ fn trained() -> Vec<Detector> {
     let plain = configs().into_iter().take(3).chain([tilted]);
     let as_they_are = plain.map(|config| TrainConfig { register: false, ..config });
     let mut detectors: Vec<Detector> = as_they_are.map(|config| scaled(&config, &pictures)).collect();
+    let of_two = detectors.iter().find_map(|detector| match &detector.energy {
+        EnergyModel::Tilted(reference, networks) => {
+            let reference = Reference { form: Form::Distance, ..reference.clone() };
+            let energy = EnergyModel::Tilted(reference, [&networks[..], &networks[..]].concat());
+            Some(Detector { energy, ..detector.clone() })
+        }
+        _ => None,
+    });
+    detectors.push(of_two.expect("one of them is a sum"));
     for (config, turn) in configs_of_poses() {
         let roi = config.roi().unwrap();
         let parts: Vec<Image> = (0..12).map(|number| part(number, turn)).collect();

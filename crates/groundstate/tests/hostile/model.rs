@@ -88,7 +88,16 @@ fn the_models_that_cases_are_made_from_hold_every_kind_of_tensor() {
     let holds = |start: &str| {
         parts.iter().any(|parts| parts.tensors.iter().any(|(name, ..)| name.starts_with(start)))
     };
-    for start in ["reference.variation", "tiled.", "learned.", "light.", "statistics.", "conditions", "roi"] {
+    for start in [
+        "reference.variation",
+        "tiled.",
+        "learned.",
+        "learned1.",
+        "light.",
+        "statistics.",
+        "conditions",
+        "roi",
+    ] {
         assert!(holds(start), "no model holds {start}");
     }
     for reach in ["null", "\"near\"", "\"free\""] {
