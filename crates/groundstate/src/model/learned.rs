@@ -101,7 +101,10 @@ pub struct Learned {
     executors: Executors,
 }
 
-/// Executors for reading, kept between calls; as many as calls ran at once.
+/// Executors that are kept between calls: tiles of one picture have at most four sizes.
+const KEPT_EXECUTORS: usize = 4;
+
+/// Executors for reading, with the size of their pictures, the last used last.
 #[derive(Default)]
 struct Executors(Mutex<Vec<(usize, usize, Executor)>>);
 
@@ -145,7 +148,7 @@ impl Learned {
         let kept = {
             let mut free = free();
             let fitting = free.iter().position(|(h, w, _)| (*h, *w) == (height, width));
-            fitting.map(|i| free.swap_remove(i).2)
+            fitting.map(|i| free.remove(i).2)
         };
         let mut executor = kept.unwrap_or_else(|| {
             let options = ExecutorOptions { purpose: Purpose::InputGradient, ..Default::default() };
@@ -156,7 +159,11 @@ impl Learned {
             executor
         });
         let result = work(&mut executor);
-        free().push((height, width, executor));
+        let mut free = free();
+        if free.len() >= KEPT_EXECUTORS {
+            free.remove(0);
+        }
+        free.push((height, width, executor));
         result
     }
 
@@ -205,5 +212,45 @@ impl Energy for Learned {
             }
             found
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use groundstate_nn::LastLayer;
+
+    use super::*;
+
+    fn learned() -> Learned {
+        let network = NetworkConfig { width: 2, coordinates: false }.network(1, false).unwrap();
+        let parameters = Parameters::initialise_with(&network, 1, LastLayer::Random);
+        Learned::new(network, parameters, None)
+    }
+
+    fn batch(edge: usize) -> Batch {
+        let values = (0..edge * edge).map(|i| (i % 7) as f32 / 7.0).collect();
+        Batch { count: 1, height: edge, width: edge, channels: 1, values }
+    }
+
+    #[test]
+    fn pictures_of_many_sizes_leave_few_executors() {
+        let learned = learned();
+        let first = learned.local_energies(&batch(32));
+        (1..=8).for_each(|n| drop(learned.local_energies(&batch(32 * n))));
+        assert_eq!(learned.executors.0.lock().unwrap().len(), KEPT_EXECUTORS);
+        assert_eq!(learned.local_energies(&batch(32)), first);
+    }
+
+    #[test]
+    fn a_rescaled_network_has_rescaled_energies_and_gradients() {
+        let (plain, batch) = (learned(), batch(32));
+        let rescaled = plain.clone().rescaled(0.5, 3.0);
+        let [before, after] = [plain, rescaled].map(|l| l.evaluate(&batch, Wanted::ALL).remove(0));
+        for (before, after) in before.local.values.iter().zip(&after.local.values) {
+            assert!((0.5 * (before - 3.0) - after).abs() < 1e-5, "{before} {after}");
+        }
+        for (before, after) in before.gradient.unwrap().iter().zip(after.gradient.unwrap()) {
+            assert!((0.5 * before - after).abs() < 1e-5 * (1.0 + before.abs()), "{before} {after}");
+        }
     }
 }
