@@ -11,7 +11,7 @@ use super::{Batch, Energy, Evaluated, Wanted};
 use crate::image::Map;
 
 /// Pictures that go through the network at once when it is read, and pixels: of large ones fewer.
-const READING_BATCH: usize = 8;
+const READING_BATCH: usize = 2;
 const READING_PIXELS: usize = READING_BATCH * 320 * 320;
 
 /// Size of the network.

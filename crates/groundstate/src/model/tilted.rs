@@ -71,6 +71,16 @@ impl Reference {
     }
 }
 
+impl Energy for Reference {
+    fn stride(&self) -> usize {
+        CELL
+    }
+
+    fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
+        self.evaluate_on_grid(batch, CELL, wanted)
+    }
+}
+
 impl EnergyModel {
     /// The closed-form part.
     pub fn reference(&self) -> Option<&Reference> {
@@ -114,7 +124,7 @@ impl Energy for EnergyModel {
 
     fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         match self {
-            Self::Reference(reference) => reference.evaluate_on_grid(batch, CELL, wanted),
+            Self::Reference(reference) => reference.evaluate(batch, wanted),
             Self::Learned(learned) => learned.evaluate(batch, wanted),
             Self::Tiled(tiled) => tiled.evaluate(batch, wanted),
             Self::Tilted(reference, networks) => {

@@ -164,7 +164,7 @@ impl Taught {
         match trained.energy {
             EnergyModel::Learned(network) if loss < LEARNED_LOSS => {
                 let unseen: Vec<&Image> = members(pictures, share, NETWORKS).collect();
-                let (mean, spread) = moments([(&network, unseen)]);
+                let (mean, spread) = moments([(&network as &dyn Energy, unseen)]);
                 let weight = (1.0 - loss / LN_2) as f32;
                 self.networks.push((share, network.rescaled(weight / spread, mean)));
             }
@@ -194,10 +194,9 @@ impl CrossFit {
         let mut without = (0..FOLDS).map(|fold| fit(Some(fold))).collect::<Result<Vec<_>, _>>()?;
         let mut whole = fit(None)?;
         drop(bank);
-        let unseen = without
-            .iter()
-            .enumerate()
-            .map(|(fold, reference)| (Unscaled(reference), members(lesson.pictures, fold, FOLDS).collect()));
+        let unseen = without.iter().enumerate().map(|(fold, reference)| {
+            (reference as &dyn Energy, members(lesson.pictures, fold, FOLDS).collect())
+        });
         let (mean, spread) = moments(unseen);
         for reference in without.iter_mut().chain([&mut whole]) {
             (reference.offset, reference.scale) = (mean, 1.0 / spread);
@@ -221,35 +220,15 @@ impl CrossFit {
     }
 }
 
-/// A reference energy as an energy of its own.
-struct Unscaled<'a>(&'a Reference);
-
-impl LocalEnergies for Unscaled<'_> {
-    fn of(&self, batch: &Batch) -> Vec<f32> {
-        let found = self.0.evaluate_on_grid(batch, crate::model::CELL, Default::default());
-        found.into_iter().flat_map(|found| found.local.values).collect()
-    }
-}
-
-impl LocalEnergies for &Learned {
-    fn of(&self, batch: &Batch) -> Vec<f32> {
-        self.local_energies(batch).into_iter().flat_map(|map| map.values).collect()
-    }
-}
-
-/// What has local energies whose spread is asked for.
-trait LocalEnergies {
-    fn of(&self, batch: &Batch) -> Vec<f32>;
-}
-
 /// Mean and spread of the local energies of energies, each on some of the pictures that it has not seen.
-fn moments<'a, E: LocalEnergies>(unseen: impl IntoIterator<Item = (E, Vec<&'a Image>)>) -> (f32, f32) {
+fn moments<'a>(unseen: impl IntoIterator<Item = (&'a dyn Energy, Vec<&'a Image>)>) -> (f32, f32) {
     let (mut count, mut sum, mut squares) = (0f64, 0f64, 0f64);
     for (energy, pictures) in unseen {
         let every = pictures.len().div_ceil(SPREAD_PICTURES);
         let some: Vec<&Image> = pictures.into_iter().step_by(every).collect();
         for chunk in some.chunks(EVALUATION_BATCH) {
-            for value in energy.of(&Batch::of(chunk.iter().copied())).into_iter().map(f64::from) {
+            let maps = energy.local_energies(&Batch::of(chunk.iter().copied()));
+            for value in maps.into_iter().flat_map(|map| map.values).map(f64::from) {
                 count += 1.0;
                 sum += value;
                 squares += value * value;
