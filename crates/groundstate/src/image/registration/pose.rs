@@ -41,7 +41,7 @@ impl Pose {
         let mut aligned = Vec::with_capacity(pixels.len());
         self.forward(width).sample(width, height, |corners, weights| {
             for c in 0..channels {
-                aligned.push(corners.iter().zip(weights).map(|(at, w)| pixels[at * channels + c] * w).sum());
+                aligned.push(mean(&pixels[c..], channels, corners, weights));
             }
         });
         Image { pixels: aligned, ..*picture }
@@ -77,9 +77,15 @@ fn resample(map: &Map, transform: &Affine, identity: bool) -> Map {
     }
     let mut values = Vec::with_capacity(map.values.len());
     transform.sample(map.width, map.height, |corners, weights| {
-        values.push(corners.iter().zip(weights).map(|(&at, w)| map.values[at] * w).sum());
+        values.push(mean(&map.values, 1, corners, weights));
     });
     Map { values, ..*map }
+}
+
+/// Weighted mean of four of the values that are `step` apart.
+fn mean(values: &[f32], step: usize, [a, b, c, d]: [usize; 4], weights: [f32; 4]) -> f32 {
+    let at = |i: usize| values[i * step];
+    at(a) * weights[0] + at(b) * weights[1] + at(c) * weights[2] + at(d) * weights[3]
 }
 
 impl Affine {

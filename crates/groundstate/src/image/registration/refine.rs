@@ -52,8 +52,8 @@ impl Refiner {
         let (sin, cos) = pose.angle.sin_cos();
         let edge = width as f32;
         let limit = self.limit(aligned);
-        let mut normal = Matrix3::<f32>::zeros();
-        let mut pull = Vector3::<f32>::zeros();
+        // The lower triangle of the normal matrix, row by row, and the right-hand side.
+        let (mut normal, mut pull) = ([0f32; 6], [0f32; 3]);
         for y in 1..height - 1 {
             for x in 1..width - 1 {
                 let at = y * width + x;
@@ -65,16 +65,27 @@ impl Refiner {
                 let px = (x as f32 - (edge - 1.0) / 2.0) / edge;
                 let py = (y as f32 - (height as f32 - 1.0) / 2.0) / edge;
                 // d(R p)/d(angle) in the template's axes is (−p_y, p_x).
-                let slopes = Vector3::new(along_y * px - along_x * py, right, down);
+                let turn = along_y * px - along_x * py;
                 let difference = value(at) - self.template.values[at];
                 let weight = if difference.abs() > limit { limit / difference.abs() } else { 1.0 };
-                normal += slopes * slopes.transpose() * weight;
-                pull += slopes * (difference * weight);
+                normal[0] += turn * turn * weight;
+                normal[1] += right * turn * weight;
+                normal[2] += right * right * weight;
+                normal[3] += down * turn * weight;
+                normal[4] += down * right * weight;
+                normal[5] += down * down * weight;
+                let pulls = difference * weight;
+                pull[0] += turn * pulls;
+                pull[1] += right * pulls;
+                pull[2] += down * pulls;
             }
         }
+        let [a, b, c, d, e, f] = normal;
+        let mut normal = Matrix3::new(a, b, d, b, c, e, d, e, f);
         for i in 0..3 {
             normal[(i, i)] = normal[(i, i)] * (1.0 + DAMPING) + f32::MIN_POSITIVE;
         }
+        let pull = Vector3::from(pull);
         let step = -(normal.cholesky()?.solve(&pull));
         // No step turns or shifts by more than a tenth: the slopes do not see that far.
         let longest = step.amax();
