@@ -22,7 +22,8 @@ use crate::train::check_target;
 ///
 /// The images must not be among those that the model was trained on. Then both rates hold: a new part
 /// that is like them is rejected, or shows a region, with at most the stated probability. The
-/// calibration before stays in the model file; `groundstate info` shows it.
+/// calibration before stays in the model file; `groundstate info` shows it. What a cross-conformal one
+/// compared with is no longer needed and leaves the file.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The model file
@@ -47,16 +48,16 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     let inputs = inputs::expand(&normals, console);
     let normal = inspect_normals(&detector, &inputs, console)?;
     anyhow::ensure!(!normal.scores.is_empty(), "none of the {} images could be read", inputs.len());
-    let before = normal.scores.iter().filter(|&&score| detector.calibration.image.flags(score)).count();
     let failed = inputs.len() - normal.scores.len();
     detector.calibration = detector
         .calibration
         .replaced(normal.scores, normal.peaks, Basis::HeldOut)
         .context("cannot calibrate on these images")?;
+    detector.folds.clear();
     detector.conditions = normal.conditions;
     shortages(&detector.calibration).into_iter().flatten().for_each(|shortage| console.note(shortage));
     artifact::save(&detector, &output)?;
-    writeln!(stdout(), "{}: {}", output.display(), summary(&detector.calibration, before))?;
+    writeln!(stdout(), "{}: {}", output.display(), summary(&detector.calibration, normal.flagged))?;
     Ok(if failed == 0 { Outcome::Complete } else { Outcome::Partial })
 }
 
@@ -65,6 +66,8 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
 struct Normal {
     scores: Vec<f64>,
     peaks: Vec<f64>,
+    /// How many of them the calibration before flags.
+    flagged: usize,
     conditions: Vec<Conditions>,
 }
 
@@ -78,6 +81,7 @@ fn inspect_normals(detector: &Detector, inputs: &[Input], console: &Console) -> 
             match inspected {
                 Ok(Inspected { inspection, conditions, .. }) => {
                     normal.scores.push(inspection.score);
+                    normal.flagged += usize::from(inspection.flagged);
                     normal.peaks.push(detector.peak(&inspection));
                     normal.conditions.extend(conditions);
                 }

@@ -58,11 +58,16 @@ pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
         check_target("the page", path)?;
     }
     let watch = detector.watch(arguments.false_alarm_rate, arguments.seed)?;
-    if detector.calibration.basis == Basis::CrossFitted {
-        console.note(
-            "scores are compared among these images only, as the calibration is cross-fitted; \
-             `groundstate calibrate` with new normal images changes that",
-        );
+    let in_part = match detector.calibration.basis {
+        Basis::HeldOut => None,
+        Basis::CrossFitted => Some("cross-fitted"),
+        Basis::CrossConformal => Some("cross-conformal"),
+    };
+    if let Some(basis) = in_part {
+        console.note(format_args!(
+            "scores are compared among these images only, as the calibration is {basis}; \
+             `groundstate calibrate` with new normal images changes that"
+        ));
     }
     let inputs = inputs::expand(&arguments.paths, console);
     let findings = Findings::of(&detector, watch, &inputs, console)?;

@@ -50,11 +50,14 @@ fn as_json(detector: &Detector) -> Value {
         "calibration": {
             "basis": calibration.basis,
             "count": calibration.image.count(),
+            "folds": detector.folds.len(),
             "false_reject_rate": calibration.image.rate(),
             "attainable_rate": calibration.image.attainable_rate(),
-            "threshold": finite(calibration.image.threshold()),
+            "bound": calibration.bound(&calibration.image),
+            "threshold": finite(calibration.image.threshold()).filter(|_| detector.folds.is_empty()),
             "pixel_false_alarm_rate": calibration.map.rate(),
             "pixel_attainable_rate": calibration.map.attainable_rate(),
+            "pixel_bound": calibration.bound(&calibration.map),
             "pixel_threshold": finite(calibration.map.threshold()),
             "past": calibration.past,
         },
@@ -116,7 +119,7 @@ fn as_text(detector: &Detector) -> String {
     line("default map", detector.default_map.name().to_owned());
     line("pictures", format!("{} trained on", record.pictures));
     line("training", training_text(detector));
-    line("calibration", format!("{} pictures, {}", calibration.image.count(), basis(calibration.basis)));
+    line("calibration", format!("{} pictures, {}", calibration.image.count(), basis(calibration)));
     line("verdict", threshold_text("flagged", &calibration.image));
     line("regions", threshold_text("shown", &calibration.map));
     calibration.past.iter().rev().for_each(|past| line("calibrated before", past_text(past)));
@@ -166,12 +169,19 @@ fn training_text(detector: &Detector) -> String {
 
 fn threshold_text(what: &str, calibration: &Conformal) -> String {
     let (stated, threshold) = (percent(calibration.rate()), calibration.threshold());
-    let text = format!("{what} above {threshold:.4}, for at most {stated} of normal parts");
-    if calibration.shortage().is_none() {
-        return text;
+    let (attainable, count) = (percent(calibration.attainable_rate()), calibration.count());
+    if calibration.folds() > 1 {
+        return format!(
+            "{what} where p is at most {attainable} by the energies of the folds: about that share of normal parts \
+             or fewer, at most {} by proof",
+            percent(calibration.bound())
+        );
     }
-    let attainable = percent(calibration.attainable_rate());
-    format!("{text} ({attainable} is the least that {} pictures can promise)", calibration.count())
+    let text = format!("{what} above {threshold:.4}, for at most {stated} of normal parts");
+    match calibration.shortage() {
+        None => text,
+        Some(_) => format!("{text} ({attainable} is the least that {count} pictures can promise)"),
+    }
 }
 
 fn past_text(past: &PastCalibration) -> String {
@@ -183,6 +193,7 @@ fn past_text(past: &PastCalibration) -> String {
         match past.basis {
             Basis::HeldOut => "held out",
             Basis::CrossFitted => "cross-fitted",
+            Basis::CrossConformal => "cross-conformal",
         },
         above(past.threshold),
         percent(past.false_reject_rate),

@@ -51,7 +51,7 @@ fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
         fact("Seed", record.config["seed"].to_string()),
         fact("Pictures", format!("{} to train, {} to calibrate", record.pictures, calibration.count())),
         fact("False-reject rate", format!("{} stated", percent(calibration.rate()))),
-        fact("Calibration", promise::basis(detector.calibration.basis).to_owned()),
+        fact("Calibration", promise::basis(&detector.calibration)),
     ];
     let [shortage, _] = promise::shortages(&detector.calibration);
     facts.extend(shortage.map(|shortage| fact("Attainable rate", shortage)));
@@ -61,7 +61,8 @@ fn meta(title: &str, subtitle: &str, detector: &Detector) -> Meta {
         subtitle: subtitle.to_owned(),
         producer: concat!("Groundstate ", env!("CARGO_PKG_VERSION")).to_owned(),
         facts,
-        threshold: Some(calibration.threshold()).filter(|threshold| threshold.is_finite()),
+        // With folds there is no one score above which an image is flagged.
+        threshold: Some(calibration.threshold()).filter(|t| t.is_finite() && detector.folds.is_empty()),
         training: course(&record.curve),
         samples: Vec::new(),
     }

@@ -239,7 +239,8 @@ pub(crate) fn train_dataset(
     detector.record.notes.iter().for_each(|note| console.note(note));
     let detector = training.rates.apply(detector)?;
     let shortages = promise::shortages(&detector.calibration);
-    shortages.into_iter().flatten().for_each(|shortage| console.note(shortage));
+    let bound = promise::bound(&detector.calibration);
+    shortages.into_iter().flatten().chain(bound).for_each(|promise| console.note(promise));
     Ok(TrainedModel { detector, left_out, cost, exhibit })
 }
 

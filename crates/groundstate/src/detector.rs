@@ -35,8 +35,34 @@ pub struct Detector {
     pub conditions: Vec<Conditions>,
     /// Scores and map peaks of normal pictures, and the rates that both thresholds keep.
     pub calibration: Calibration,
+    /// What a cross-conformal calibration compares with, fold by fold; empty with any other.
+    pub folds: Vec<Fold>,
     /// How the model came to be.
     pub record: TrainingRecord,
+}
+
+/// What was trained on all normal pictures but those of a fold of the calibration, to which it compares new ones.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    /// The pose and the light that pictures are brought to.
+    pub nuisance: Nuisance,
+    /// The energy.
+    pub energy: EnergyModel,
+    /// What normal maps look like.
+    pub normaliser: Normaliser,
+    /// Name of the image score for verdicts.
+    pub default_score: String,
+    /// The map that localizes.
+    pub default_map: MapKind,
+}
+
+/// What the detector of a fold says of a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoldFinding {
+    /// Its default score.
+    pub score: f64,
+    /// The highest value of its default map.
+    pub peak: f64,
 }
 
 /// How a model came to be: enough to make it again and to judge it. Nothing in it comes from the
@@ -90,7 +116,10 @@ pub struct Inspection {
     pub scores: Scores,
     /// The default score.
     pub score: f64,
-    /// Conformal p-value of the default score, in (0, 1]; small is anomalous.
+    /// What the detectors of the folds say, in the order of [`Detector::folds`].
+    pub folds: Vec<FoldFinding>,
+    /// Conformal p-value of the default score, or cross-conformal one of those of the folds, in (0, 1];
+    /// small is anomalous.
     pub p_value: f64,
     /// The verdict: whether the picture is flagged as anomalous.
     pub flagged: bool,
@@ -120,40 +149,38 @@ impl Detector {
             let (preprocessing, light) = (&self.preprocessing, &self.nuisance.light);
             let wanted = self.wanted(detail);
             let read = |picture| read_tiles(&self.energy, preprocessing, light, picture, wanted);
-            return pictures.iter().map(|picture| self.judge(&read(picture), Pose::IDENTITY)).collect();
+            let seen =
+                pictures.iter().map(|picture| Seen::of(&read(picture), Pose::IDENTITY, &self.normaliser));
+            return seen.map(|seen| self.judge(seen, Vec::new())).collect();
         }
-        let (poses, aligned): (Vec<Pose>, Vec<Image>) =
-            pictures.par_iter().map(|p| self.nuisance.remove(p.clone())).unzip();
-        let readings = self.read(&Batch::of(&aligned), detail);
-        readings.par_iter().zip(poses).map(|(reading, pose)| self.judge(reading, pose)).collect()
+        let seen = see(pictures, &self.nuisance, &self.energy, &self.normaliser, self.wanted(detail));
+        let mut of_folds = vec![Vec::with_capacity(self.folds.len()); pictures.len()];
+        for fold in &self.folds {
+            let findings = fold.inspect_prepared(pictures, &self.preprocessing);
+            of_folds.iter_mut().zip(findings).for_each(|(all, finding)| all.push(finding));
+        }
+        seen.into_iter().zip(of_folds).map(|(seen, of_folds)| self.judge(seen, of_folds)).collect()
     }
 
     fn wanted(&self, detail: Detail) -> Wanted {
-        if detail == Detail::Everything {
-            return Wanted::ALL;
+        match detail {
+            Detail::Everything => Wanted::ALL,
+            Detail::Default => wanted(&self.default_score, self.default_map),
         }
-        let Wanted { free, gradient } = self.default_map.wants();
-        Wanted { free, gradient: gradient || needs_gradient(&self.default_score) }
     }
 
-    fn read(&self, batch: &Batch, detail: Detail) -> Vec<Reading> {
-        let (width, height) = (batch.width, batch.height);
-        let evaluated = self.energy.evaluate(batch, self.wanted(detail)).into_par_iter();
-        evaluated.map(|evaluated| Reading::new(evaluated, width, height)).collect()
-    }
-
-    fn judge(&self, reading: &Reading, pose: Pose) -> Inspection {
-        let maps = self.normaliser.maps(reading, &pose);
-        let scores = maps.scores(reading);
+    fn judge(&self, seen: Seen, folds: Vec<FoldFinding>) -> Inspection {
+        let Seen { pose, maps, scores } = seen;
         let score = scores[&self.default_score];
-        Inspection {
-            score,
-            p_value: self.calibration.image.p_value(score),
-            flagged: self.calibration.image.flags(score),
-            scores,
-            pose,
-            maps,
-        }
+        let image = &self.calibration.image;
+        let of_folds: Vec<f64> = folds.iter().map(|finding| finding.score).collect();
+        let p_value = match &of_folds[..] {
+            [] => image.p_value(score),
+            // What overflows has the least p-value, whatever the others say.
+            some if !score.is_finite() || some.iter().any(|s| !s.is_finite()) => image.p_value(f64::NAN),
+            all => image.p_value_of(all),
+        };
+        Inspection { flagged: image.flags_p_value(p_value), score, folds, p_value, scores, pose, maps }
     }
 
     /// One map of an inspection at the resolution of the inspected picture; outside the region of
@@ -182,7 +209,8 @@ impl Detector {
     }
 
     /// What of the inspected picture of `width` × `height` pixels is not normal: the default map above
-    /// its threshold, without regions of fewer than `min_area_px` pixels.
+    /// its threshold, without regions of fewer than `min_area_px` pixels. With folds, there is nothing unless the
+    /// peaks of their maps together are as high as the calibration's seldom are.
     pub fn segment(
         &self,
         inspection: &Inspection,
@@ -192,12 +220,19 @@ impl Detector {
     ) -> Segmentation {
         let threshold = self.calibration.map.threshold();
         // Normal pictures, which are most, are spared the map at their own resolution.
-        if self.peak(inspection) <= threshold {
+        if self.peak(inspection) <= threshold || !self.may_show(&inspection.folds) {
             return Segmentation::empty(width, height);
         }
         let mut map = self.map(inspection, self.default_map, width, height);
         self.fill_outside(&mut map, f32::NEG_INFINITY);
         Segmentation::new(&map, threshold, min_area_px)
+    }
+
+    /// Whether the peaks of the folds' maps allow for a region.
+    fn may_show(&self, folds: &[FoldFinding]) -> bool {
+        let peaks: Vec<f64> = folds.iter().map(|finding| finding.peak).collect();
+        let map = &self.calibration.map;
+        peaks.is_empty() || map.flags_p_value(map.p_value_of(&peaks))
     }
 
     /// The highest value of the default map at the resolution that the energy sees: what the threshold
@@ -209,21 +244,72 @@ impl Detector {
     /// Begins to watch pictures for drift: their default score and the [`Conditions`] under which they
     /// were taken, against those of the normal pictures.
     ///
-    /// Cross-fitted scores are not exchangeable with those of new pictures, so with them the score is
-    /// only compared among the pictures watched.
+    /// Cross-fitted and cross-conformal scores are not exchangeable with those of new pictures by the energy of
+    /// all, so with them the score is only compared among the pictures watched.
     ///
     /// # Errors
     /// When the rate is not in (0, 1).
     pub fn watch(&self, false_alarm_rate: f64, seed: u64) -> Result<Watch, DriftError> {
         let scores = match self.calibration.basis {
-            Basis::HeldOut => self.calibration.image.scores().to_vec(),
-            Basis::CrossFitted => Vec::new(),
+            Basis::HeldOut => self.calibration.image.scores().collect(),
+            Basis::CrossFitted | Basis::CrossConformal => Vec::new(),
         };
         let of_condition = |k: usize| self.conditions.iter().map(|c| f64::from(c.values()[k])).collect();
         let conditions = CONDITION_NAMES.iter().enumerate().map(|(k, name)| (*name, of_condition(k)));
         let references = std::iter::once(("score", scores)).chain(conditions);
         Watch::new(references.map(|(name, values)| (name.to_owned(), values)), false_alarm_rate, seed)
     }
+}
+
+impl Fold {
+    /// What it says of pictures that went through [`Detector::prepare`], which scales them to one size.
+    fn inspect_prepared(&self, pictures: &[Image], preprocessing: &Preprocessing) -> Vec<FoldFinding> {
+        let wanted = wanted(&self.default_score, self.default_map);
+        let seen = see(pictures, &self.nuisance, &self.energy, &self.normaliser, wanted);
+        let finding = |seen: &Seen| FoldFinding {
+            score: seen.scores[&self.default_score],
+            peak: seen.maps.peak(self.default_map, preprocessing),
+        };
+        seen.par_iter().map(finding).collect()
+    }
+}
+
+/// The maps and scores of a picture, which lies in `pose`.
+struct Seen {
+    pose: Pose,
+    maps: Maps,
+    scores: Scores,
+}
+
+impl Seen {
+    fn of(reading: &Reading, pose: Pose, normaliser: &Normaliser) -> Self {
+        let maps = normaliser.maps(reading, &pose);
+        Self { pose, scores: maps.scores(reading), maps }
+    }
+}
+
+/// Pictures of one size without their pose and light, through an energy.
+fn see(
+    pictures: &[Image],
+    nuisance: &Nuisance,
+    energy: &EnergyModel,
+    normaliser: &Normaliser,
+    wanted: Wanted,
+) -> Vec<Seen> {
+    let (poses, aligned): (Vec<Pose>, Vec<Image>) =
+        pictures.par_iter().map(|picture| nuisance.remove(picture.clone())).unzip();
+    let batch = Batch::of(&aligned);
+    let (width, height) = (batch.width, batch.height);
+    let evaluated = energy.evaluate(&batch, wanted).into_par_iter();
+    let seen =
+        evaluated.zip(poses).map(|(e, pose)| Seen::of(&Reading::new(e, width, height), pose, normaliser));
+    seen.collect()
+}
+
+/// What an energy is asked for to give a score and a map.
+fn wanted(score: &str, map: MapKind) -> Wanted {
+    let Wanted { free, gradient } = map.wants();
+    Wanted { free, gradient: gradient || needs_gradient(score) }
 }
 
 /// The numbers of a picture in the order of [`Detector::watch`].

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use groundstate::artifact::{self, ArtifactError};
-use groundstate::calibrate::Basis;
+use groundstate::calibrate::{Basis, Conformal};
 use groundstate::detector::{Detail, Detector};
-use groundstate::image::{Colour, Image, Reach, Registration};
+use groundstate::image::{Colour, Fit, Image, Reach, Registration};
 use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, NetworkConfig, Reference, Wanted};
 use groundstate::model::{FeatureBank, Form, GaussianConfig};
 use groundstate::regions::Bounds;
@@ -167,14 +167,92 @@ fn pictures_set_apart_calibrate_and_nothing_else() {
     assert_eq!((calibration.basis, calibration.past.len()), (Basis::HeldOut, 0));
     // Six of the twelve pictures have just the scores and peaks that the calibration holds.
     let inspections: Vec<_> = pictures(12).iter().map(|picture| detector.inspect(picture)).collect();
-    let held = |values: &[f64], of: &f64| values.contains(of);
-    let scores = inspections.iter().filter(|i| held(calibration.image.scores(), &i.score)).count();
-    let peaks = inspections.iter().filter(|i| held(calibration.map.scores(), &detector.peak(i))).count();
+    let held = |conformal: &Conformal, of: f64| conformal.scores().any(|score| score == of);
+    let scores = inspections.iter().filter(|i| held(&calibration.image, i.score)).count();
+    let peaks = inspections.iter().filter(|i| held(&calibration.map, detector.peak(i))).count();
     assert_eq!((scores, peaks), (6, 6));
     for share in [-0.1, 0.95, f64::NAN] {
         let config = TrainConfig { calibration_share: share, ..config(MethodName::Gaussian) };
         assert!(config.check().unwrap_err().to_string().starts_with("calibration_share is"));
     }
+}
+
+#[test]
+fn each_fold_is_scored_by_a_training_without_it_and_a_new_picture_by_all_of_them() {
+    let cross = TrainConfig { cross_conformal: true, ..config(MethodName::Gaussian) };
+    let detector = trained(&cross);
+    let calibration = &detector.calibration;
+    assert_eq!((detector.record.pictures, calibration.image.count(), detector.folds.len()), (12, 12, 3));
+    assert_eq!(calibration.basis, Basis::CrossConformal);
+    // The detector of all pictures is that of any training of them.
+    let plain = trained(&config(MethodName::Gaussian));
+    let new = &pictures(13)[12];
+    let inspection = detector.inspect(new);
+    assert_eq!(inspection.scores, plain.inspect(new).scores);
+    let (mut above, mut peaks_above) = (0, 0);
+    for fold in 0..3 {
+        let (mut others, mut members) = (Vec::new(), Vec::new());
+        for (number, picture) in pictures(12).into_iter().enumerate() {
+            if number % 3 == fold { &mut members } else { &mut others }.push(picture);
+        }
+        let without =
+            train(&config(MethodName::Gaussian), others, Instant::now(), &mut |_| Control::Continue);
+        let without = without.unwrap();
+        let of = |picture: &Image| {
+            let inspection = without.inspect(picture);
+            (inspection.score, without.peak(&inspection))
+        };
+        let (score, peak) = of(new);
+        assert_eq!((inspection.folds[fold].score, inspection.folds[fold].peak), (score, peak));
+        above += members.iter().filter(|member| of(member).0 >= score).count();
+        peaks_above += members.iter().filter(|member| of(member).1 >= peak).count();
+    }
+    assert_eq!(inspection.p_value, (1 + above) as f64 / 13.0);
+    let p_value = calibration.map.p_value_of(&inspection.folds.iter().map(|f| f.peak).collect::<Vec<_>>());
+    assert_eq!(p_value, (1 + peaks_above) as f64 / 13.0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gsm");
+    artifact::save(&detector, &path).unwrap();
+    let loaded = artifact::load(&path).unwrap();
+    let after = loaded.inspect(new);
+    assert_eq!((&inspection.folds, inspection.p_value), (&after.folds, after.p_value));
+    assert_eq!((&loaded.calibration, &loaded.record), (&detector.calibration, &detector.record));
+}
+
+#[test]
+fn with_folds_a_region_needs_peaks_that_are_high_in_all_of_their_maps() {
+    let cross = TrainConfig { cross_conformal: true, ..config(MethodName::Gaussian) };
+    let mut detector = trained(&cross);
+    detector.calibration = detector.calibration.with_rates(Some(0.3), Some(0.3)).unwrap();
+    let mut odd = pictures(1).remove(0);
+    for at in (0..8).flat_map(|y| (0..8).map(move |x| (y + 12) * EDGE + x + 4)) {
+        odd.pixels[at * 3..at * 3 + 3].fill(1.0);
+    }
+    let mut inspection = detector.inspect(&odd);
+    assert!(inspection.flagged && inspection.p_value == 1.0 / 13.0);
+    assert!(!detector.segment(&inspection, 64, 64, 1).regions.is_empty());
+    // One fold that sees nothing leaves a p-value of 5 / 13.
+    inspection.folds[0].peak = f64::NEG_INFINITY;
+    assert!(detector.segment(&inspection, 64, 64, 1).regions.is_empty());
+}
+
+#[test]
+fn what_cannot_be_calibrated_cross_conformally_is_refused_with_what_can() {
+    let cross = TrainConfig { cross_conformal: true, ..config(MethodName::Gaussian) };
+    for method in MethodName::ALL.into_iter().filter(|&method| method != MethodName::Gaussian) {
+        let error = TrainConfig { method, ..cross.clone() }.check().unwrap_err().to_string();
+        assert!(error.starts_with("cross_conformal is set, expected method gaussian; "), "{error}");
+        assert!(error.contains("calibration_share or `groundstate calibrate`"), "{error}");
+    }
+    let tiled = TrainConfig { fit: Fit::Tile, ..cross.clone() }.check().unwrap_err().to_string();
+    assert!(tiled.contains("expected pictures that are scaled to one size"), "{tiled}");
+    let both = TrainConfig { calibration_share: 0.5, ..cross.clone() }.check().unwrap_err().to_string();
+    assert!(both.contains("expected calibration_share to be 0"), "{both}");
+    let few = train(&cross, pictures(4), Instant::now(), &mut |_| Control::Continue).err().unwrap();
+    assert!(matches!(few, TrainError::TooFewPictures { found: 4, expected: 5 }), "{few}");
+    let enough = train(&cross, pictures(5), Instant::now(), &mut |_| Control::Continue).unwrap();
+    assert_eq!(enough.calibration.image.count(), 5);
 }
 
 #[test]

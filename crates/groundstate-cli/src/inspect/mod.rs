@@ -18,6 +18,7 @@ use crate::inputs::{self, Input};
 use crate::outcome::Outcome;
 use crate::overlay;
 use crate::pipeline::{Beside, Inspected, inspect_all};
+use crate::promise;
 use map_files::MapFiles;
 use output::{Finding, Format, Output};
 use region_table::RegionTable;
@@ -66,6 +67,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments, console: &Console) -> Result<Outcome> {
     let detector = arguments.rates.apply(artifact::load(&arguments.model)?)?;
     arguments.rates.warn_of_shortage(&detector, console);
+    promise::bound(&detector.calibration).iter().for_each(|bound| console.note(bound));
     let inputs = inputs::expand(&arguments.paths, console);
     let map_files = arguments.maps.as_deref().map(|folder| MapFiles::create(folder, &inputs)).transpose()?;
     let format = match (arguments.json, arguments.csv) {

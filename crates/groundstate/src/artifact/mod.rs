@@ -3,7 +3,7 @@
 //! Tensors are little-endian `f32`. The metadata has one key, `groundstate`, whose value is JSON:
 //! `format_version` ([`FORMAT_VERSION`], no other is read), `digest` (BLAKE3 over the `detector` text and every
 //! tensor's name, shape and bytes, in the order of their names) and `detector` (preprocessing,
-//! energy structure, score and map names, calibration, training record). The same detector gives
+//! energy structure, score and map names, calibration and its folds, training record). The same detector gives
 //! the same bytes. Saving writes a temporary file beside the target and renames it, so a reader
 //! sees the old file or the new one.
 //!
@@ -17,6 +17,7 @@
 //! | `conditions` | normal pictures × brightness, contrast, sharpness; absent where not known |
 //! | `roi` | cells down × across, 1 inside and 0 outside; absent where everything counts |
 //! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
+//! | `fold0.*`, `fold1.*`, … | what a cross-conformal calibration compares with: for each fold `light.*`, `registration.*`, `reference.*` and `statistics.*` as above |
 
 mod error;
 mod tensors;
@@ -30,21 +31,23 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Basis, Calibration};
 use crate::conditions::{CONDITION_NAMES, Conditions};
-use crate::detector::{Detector, TrainingRecord};
+use crate::detector::{Detector, Fold, TrainingRecord};
 use crate::image::{Grid, Light, Map, Nuisance, Preprocessing, Reach, Registration, Roi, write_atomically};
 use crate::model::EnergyModel;
 use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
 use tensors::Tensors;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];
-/// No model of this version comes near; a larger file is not read into memory.
+/// A larger file is not read into memory, nor written.
 const MAX_BYTES: u64 = 1 << 30;
+/// Most folds of a calibration.
+const MAX_FOLDS: usize = 16;
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
@@ -65,6 +68,18 @@ struct Version {
 #[serde(deny_unknown_fields)]
 struct Description {
     preprocessing: Preprocessing,
+    scorer: ScorerDescription,
+    calibration: Calibration,
+    /// With a cross-conformal calibration only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    folds: Vec<ScorerDescription>,
+    record: TrainingRecord,
+}
+
+/// What was trained and turns a picture of one size into scores and maps, without its arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScorerDescription {
     /// Absent where pictures are not registered.
     #[serde(default)]
     registration: Option<Reach>,
@@ -73,17 +88,21 @@ struct Description {
     gradient_floor: f32,
     default_score: String,
     default_map: MapKind,
-    calibration: Calibration,
-    record: TrainingRecord,
 }
 
 /// Writes a detector to `path`, atomically.
 ///
 /// # Errors
-/// When the file cannot be written; whatever was at `path` is then as it was.
+/// When the file cannot be written, or is larger than any that is read; whatever was at `path` is then as it was.
 pub fn save(detector: &Detector, path: &Path) -> Result<(), ArtifactError> {
-    write_atomically(path, &to_bytes(detector))
-        .map_err(|source| ArtifactError::Write { path: path.to_owned(), source })
+    let bytes = to_bytes(detector);
+    let written = match bytes.len() as u64 {
+        0..=MAX_BYTES => write_atomically(path, &bytes),
+        length => Err(std::io::Error::other(format!(
+            "it would have {length} bytes, expected at most {MAX_BYTES}; a lower size or no cross_conformal helps"
+        ))),
+    };
+    written.map_err(|source| ArtifactError::Write { path: path.to_owned(), source })
 }
 
 /// Reads a detector.
@@ -111,22 +130,14 @@ pub fn decode(bytes: &[u8], name: &Path) -> Result<Detector, ArtifactError> {
 
 fn to_bytes(detector: &Detector) -> Vec<u8> {
     let mut arrays = Tensors::default();
-    let energy = arrays.put_energy(&detector.energy);
-    if let Some(registration) = &detector.nuisance.registration {
-        let template = registration.template();
-        arrays.put(TEMPLATE.to_owned(), vec![template.height, template.width], &template.values);
-    }
-    for (name, map) in
-        LIGHT.into_iter().zip([detector.nuisance.light.template(), detector.nuisance.light.weight()])
-    {
-        arrays.put(name.to_owned(), vec![map.height, map.width], &map.values);
-    }
-    for (name, statistics) in
-        [("energy", &detector.normaliser.energy), ("gradient", &detector.normaliser.gradient)]
-    {
-        let shape = vec![statistics.height, statistics.width];
-        arrays.put(format!("statistics.{name}.mean"), shape.clone(), &statistics.mean);
-        arrays.put(format!("statistics.{name}.spread"), shape, &statistics.spread);
+    let Detector { nuisance, energy, normaliser, default_score, default_map, .. } = detector;
+    let scorer = put_scorer(&mut arrays, (nuisance, energy, normaliser), (default_score, *default_map));
+    let mut folds = Vec::new();
+    for (number, fold) in detector.folds.iter().enumerate() {
+        let Fold { nuisance, energy, normaliser, default_score, default_map } = fold;
+        let mut of_fold = Tensors::default();
+        folds.push(put_scorer(&mut of_fold, (nuisance, energy, normaliser), (default_score, *default_map)));
+        arrays.put_all(&fold_prefix(number), of_fold);
     }
     if let Some(roi) = &detector.roi {
         let (edge, inside) = roi.cells();
@@ -139,13 +150,9 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
     }
     let description = Description {
         preprocessing: detector.preprocessing,
-        registration: detector.nuisance.registration.as_ref().map(Registration::reach),
-        energy,
-        stabiliser: detector.normaliser.stabiliser,
-        gradient_floor: detector.normaliser.gradient_floor,
-        default_score: detector.default_score.clone(),
-        default_map: detector.default_map,
+        scorer,
         calibration: detector.calibration.clone(),
+        folds,
         record: detector.record.clone(),
     };
     let text = serde_json::value::to_raw_value(&description).expect("a description is plain data");
@@ -153,6 +160,41 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
     let envelope = Envelope { format_version: FORMAT_VERSION, digest, detector: &text };
     let metadata = serde_json::to_string(&envelope).expect("an envelope is plain data");
     arrays.serialise(HashMap::from([(KEY.to_owned(), metadata)]))
+}
+
+/// What the names of the tensors of a fold begin with.
+fn fold_prefix(number: usize) -> String {
+    format!("fold{number}.")
+}
+
+fn put_scorer(
+    arrays: &mut Tensors,
+    (nuisance, energy, normaliser): (&Nuisance, &EnergyModel, &Normaliser),
+    (default_score, default_map): (&str, MapKind),
+) -> ScorerDescription {
+    let energy = arrays.put_energy(energy);
+    if let Some(registration) = &nuisance.registration {
+        put_map(arrays, TEMPLATE, registration.template());
+    }
+    put_map(arrays, LIGHT[0], nuisance.light.template());
+    put_map(arrays, LIGHT[1], nuisance.light.weight());
+    for (name, statistics) in [("energy", &normaliser.energy), ("gradient", &normaliser.gradient)] {
+        let shape = vec![statistics.height, statistics.width];
+        arrays.put(format!("statistics.{name}.mean"), shape.clone(), &statistics.mean);
+        arrays.put(format!("statistics.{name}.spread"), shape, &statistics.spread);
+    }
+    ScorerDescription {
+        registration: nuisance.registration.as_ref().map(Registration::reach),
+        energy,
+        stabiliser: normaliser.stabiliser,
+        gradient_floor: normaliser.gradient_floor,
+        default_score: default_score.to_owned(),
+        default_map,
+    }
+}
+
+fn put_map(arrays: &mut Tensors, name: &str, map: &Map) {
+    arrays.put(name.to_owned(), vec![map.height, map.width], &map.values);
 }
 
 fn from_bytes(bytes: &[u8]) -> Result<Detector, error::Damage> {
@@ -185,29 +227,66 @@ fn take_map(name: &str, arrays: &mut Tensors) -> Result<Map, String> {
 /// Puts arrays and description together, checking that they fit.
 fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, String> {
     let preprocessing = description.preprocessing.check().map_err(|e| e.to_string())?;
-    let energy: EnergyModel = arrays.take_energy(description.energy, preprocessing)?;
-    let registration = description
-        .registration
-        .map(|reach| Registration::new(reach, take_map(TEMPLATE, arrays)?))
-        .transpose()?;
-    let light = Light::new(take_map(LIGHT[0], arrays)?, take_map(LIGHT[1], arrays)?)?;
-    let mut statistics = |name: &str, expected: Grid| -> Result<MapStatistics, String> {
-        let (shape, mean) = arrays.take(&format!("statistics.{name}.mean"))?;
-        let (_, spread) = arrays.take(&format!("statistics.{name}.spread"))?;
-        // Pictures that keep their size have as many positions as the first of them had.
-        let fits = match shape[..] {
-            [rows, columns] if preprocessing.is_tiled() => (1..=MAX_POSITIONS).contains(&(rows * columns)),
-            [rows, columns] => Grid { columns, rows } == expected,
-            _ => false,
-        };
-        if !fits || spread.len() != mean.len() {
-            return Err(format!("statistics of the {name} map have shape {shape:?}, expected {expected:?}"));
+    let calibration = description.calibration.check().map_err(|e| e.to_string())?;
+    let folds = take_folds(description.folds, arrays, preprocessing)?;
+    let expected = if calibration.basis == Basis::CrossConformal { calibration.image.folds() } else { 0 };
+    if folds.len() != expected {
+        return Err(format!("there are energies of {} folds, the calibration has {expected}", folds.len()));
+    }
+    let Fold { nuisance, energy, normaliser, default_score, default_map } =
+        take_scorer(description.scorer, arrays, preprocessing)?;
+    let roi = take_roi(arrays)?;
+    let conditions = take_conditions(arrays)?;
+    arrays.expect_empty()?;
+    Ok(Detector {
+        roi,
+        preprocessing,
+        nuisance,
+        conditions,
+        energy,
+        normaliser,
+        default_score,
+        default_map,
+        calibration,
+        folds,
+        record: description.record,
+    })
+}
+
+/// Takes what the calibration compares with, fold by fold: closed forms only.
+fn take_folds(
+    descriptions: Vec<ScorerDescription>,
+    arrays: &mut Tensors,
+    preprocessing: Preprocessing,
+) -> Result<Vec<Fold>, String> {
+    if descriptions.len() > MAX_FOLDS {
+        return Err(format!("there are {} folds, expected at most {MAX_FOLDS}", descriptions.len()));
+    }
+    let fold = |(number, description)| {
+        let mut of_fold = arrays.take_all(&fold_prefix(number));
+        let fold = take_scorer(description, &mut of_fold, preprocessing)?;
+        of_fold.expect_empty()?;
+        match fold.energy {
+            EnergyModel::Reference(_) => Ok(fold),
+            _ => Err("the energy of a fold is no closed form for pictures of one size".to_owned()),
         }
-        if !spread.iter().all(|s| *s > 0.0) {
-            return Err(format!("spread of the {name} map is not positive everywhere"));
-        }
-        Ok(MapStatistics { width: shape[1], height: shape[0], mean, spread })
     };
+    descriptions
+        .into_iter()
+        .enumerate()
+        .map(fold)
+        .collect::<Result<_, String>>()
+        .map_err(|what| format!("a fold of the calibration: {what}"))
+}
+
+/// What one training made: that of all pictures, or that of all but a fold.
+fn take_scorer(
+    description: ScorerDescription,
+    arrays: &mut Tensors,
+    preprocessing: Preprocessing,
+) -> Result<Fold, String> {
+    let energy: EnergyModel = arrays.take_energy(description.energy, preprocessing)?;
+    let light = Light::new(take_map(LIGHT[0], arrays)?, take_map(LIGHT[1], arrays)?)?;
     let gradient_floor = description.gradient_floor;
     if !(gradient_floor.is_finite() && gradient_floor > 0.0) {
         return Err(format!("the floor of the gradient map is {gradient_floor}, expected a positive number"));
@@ -216,27 +295,43 @@ fn assemble(description: Description, arrays: &mut Tensors) -> Result<Detector, 
     let normaliser = Normaliser {
         stabiliser: description.stabiliser,
         gradient_floor,
-        energy: statistics("energy", energy_grid)?,
-        gradient: statistics("gradient", gradient_grid)?,
+        energy: take_statistics("energy", energy_grid, arrays, preprocessing)?,
+        gradient: take_statistics("gradient", gradient_grid, arrays, preprocessing)?,
     };
-    if !SCORE_NAMES.iter().any(|(name, _)| *name == description.default_score) {
-        return Err(format!("default score is called {:?}, which is no score", description.default_score));
+    let default_score = description.default_score;
+    if !SCORE_NAMES.iter().any(|(name, _)| *name == default_score) {
+        return Err(format!("default score is called {default_score:?}, which is no score"));
     }
-    let roi = take_roi(arrays)?;
-    let conditions = take_conditions(arrays)?;
-    arrays.expect_empty()?;
-    Ok(Detector {
-        roi,
-        preprocessing,
-        nuisance: Nuisance { registration, light },
-        conditions,
-        energy,
-        normaliser,
-        default_score: description.default_score,
-        default_map: description.default_map,
-        calibration: description.calibration.check().map_err(|e| e.to_string())?,
-        record: description.record,
-    })
+    // What it prepares takes longer than all the rest.
+    let registration = description
+        .registration
+        .map(|reach| Registration::new(reach, take_map(TEMPLATE, arrays)?))
+        .transpose()?;
+    let default_map = description.default_map;
+    Ok(Fold { nuisance: Nuisance { registration, light }, energy, normaliser, default_score, default_map })
+}
+
+fn take_statistics(
+    name: &str,
+    expected: Grid,
+    arrays: &mut Tensors,
+    preprocessing: Preprocessing,
+) -> Result<MapStatistics, String> {
+    let (shape, mean) = arrays.take(&format!("statistics.{name}.mean"))?;
+    let (_, spread) = arrays.take(&format!("statistics.{name}.spread"))?;
+    // Pictures that keep their size have as many positions as the first of them had.
+    let fits = match shape[..] {
+        [rows, columns] if preprocessing.is_tiled() => (1..=MAX_POSITIONS).contains(&(rows * columns)),
+        [rows, columns] => Grid { columns, rows } == expected,
+        _ => false,
+    };
+    if !fits || spread.len() != mean.len() {
+        return Err(format!("statistics of the {name} map have shape {shape:?}, expected {expected:?}"));
+    }
+    if !spread.iter().all(|s| *s > 0.0) {
+        return Err(format!("spread of the {name} map is not positive everywhere"));
+    }
+    Ok(MapStatistics { width: shape[1], height: shape[0], mean, spread })
 }
 
 fn take_roi(arrays: &mut Tensors) -> Result<Option<Roi>, String> {

@@ -95,6 +95,20 @@ impl Tensors {
         self.0.remove(name)
     }
 
+    /// Puts other arrays among these, the names of which then begin with `prefix`.
+    pub(super) fn put_all(&mut self, prefix: &str, other: Self) {
+        self.0.extend(other.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
+    }
+
+    /// Takes the arrays whose names begin with `prefix`, without it.
+    pub(super) fn take_all(&mut self, prefix: &str) -> Self {
+        let all = std::mem::take(&mut self.0);
+        let (taken, rest): (BTreeMap<_, _>, _) =
+            all.into_iter().partition(|(name, _)| name.starts_with(prefix));
+        self.0 = rest;
+        Self(taken.into_iter().map(|(name, array)| (name[prefix.len()..].to_owned(), array)).collect())
+    }
+
     pub(super) fn expect_empty(&self) -> Result<(), String> {
         match self.0.keys().next() {
             Some(name) => Err(format!("tensor {name} is not expected")),

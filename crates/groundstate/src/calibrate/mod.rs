@@ -27,12 +27,16 @@ pub enum Basis {
     /// Each picture was scored with an energy or statistics made without it, while new pictures are
     /// scored by the detector, which is made of all.
     ///
-    /// No bound holds for every kind of data: that would take scoring a new picture with each of the
-    /// energies (cross-conformal prediction), and even then the bound is about twice the rate (Barber
-    /// et al. 2021, *Predictive inference with the jackknife+*, theorem 4). In practice the detector
+    /// No bound holds for every kind of data: that takes scoring a new picture with each of the
+    /// energies, as [`Basis::CrossConformal`] does. In practice the detector
     /// has seen more normal pictures than those behind the scores, so new ones score lower and are
     /// flagged less often than stated.
     CrossFitted,
+    /// The pictures of each fold were scored by a detector made without it, and a new picture is scored by
+    /// each of these detectors (cross-conformal prediction): a new normal picture that is exchangeable with
+    /// them is flagged with a probability of at most [`Conformal::bound`], a little more than twice the rate,
+    /// whatever the energies; in practice with about the rate or less.
+    CrossConformal,
 }
 
 /// Both calibrations of a detector.
@@ -85,6 +89,12 @@ pub enum CalibrateError {
     /// The rate is no probability.
     #[error("the rate is {0}, expected a number between 0 and 1, such as 0.01")]
     Rate(f64),
+    /// Only a cross-conformal calibration has folds.
+    #[error("found {folds} folds, expected several for a cross-conformal calibration and else one")]
+    Folds {
+        /// Folds found.
+        folds: usize,
+    },
     /// Image scores and map peaks are not of the same pictures.
     #[error("found {images} image scores and {maps} map peaks, expected one of each for every picture")]
     Counts {
@@ -109,6 +119,28 @@ impl Calibration {
             past: Vec::new(),
         }
         .check()
+    }
+
+    /// Calibrates cross-conformally with the default rates: `folds` are the image scores and the peaks of the
+    /// pictures of each fold, by the detector made without them.
+    ///
+    /// # Errors
+    /// As [`Calibration::new`]; also when there are fewer than two folds.
+    pub fn cross_conformal(folds: Vec<(Vec<f64>, Vec<f64>)>) -> Result<Self, CalibrateError> {
+        let (scores, peaks) = folds.into_iter().unzip();
+        Self {
+            image: Conformal::of_folds(scores, DEFAULT_FALSE_REJECT_RATE)?,
+            map: Conformal::of_folds(peaks, DEFAULT_PIXEL_FALSE_ALARM_RATE)?,
+            basis: Basis::CrossConformal,
+            past: Vec::new(),
+        }
+        .check()
+    }
+
+    /// Upper bound on the probability that an exchangeable normal picture is flagged by one of the two
+    /// calibrations of this one; `None` where nothing is proven.
+    pub fn bound(&self, of: &Conformal) -> Option<f64> {
+        (self.basis != Basis::CrossFitted).then(|| of.bound())
     }
 
     /// The same scores with other rates, where there are any.
@@ -160,8 +192,12 @@ impl Calibration {
     /// As [`Calibration::new`] and [`Calibration::with_rates`].
     pub fn check(self) -> Result<Self, CalibrateError> {
         let (image, map) = (self.image.check()?, self.map.check()?);
-        if image.count() != map.count() {
+        if image.fold_counts() != map.fold_counts() {
             return Err(CalibrateError::Counts { images: image.count(), maps: map.count() });
+        }
+        let folds = image.folds();
+        if (folds > 1) != (self.basis == Basis::CrossConformal) {
+            return Err(CalibrateError::Folds { folds });
         }
         Ok(Self { image, map, ..self })
     }
@@ -188,6 +224,24 @@ mod tests {
         };
         assert_eq!(second.past, [past]);
         assert_eq!(first.past, []);
+    }
+
+    #[test]
+    fn only_a_cross_conformal_calibration_has_folds_and_a_new_one_leaves_them() {
+        let fold = |at: f64| (vec![at, at + 1.0], vec![at, at + 2.0]);
+        let calibration = Calibration::cross_conformal(vec![fold(0.0), fold(5.0)]).unwrap();
+        assert_eq!((calibration.image.folds(), calibration.image.count()), (2, 4));
+        assert_eq!(calibration.bound(&calibration.image), Some(2.0 * 2.0 / 6.0));
+        let one = Calibration::cross_conformal(vec![fold(0.0)]).unwrap_err();
+        assert_eq!(one, CalibrateError::Folds { folds: 1 });
+        let mislabelled = Calibration { basis: Basis::CrossFitted, ..calibration.clone() };
+        assert_eq!(mislabelled.check().unwrap_err(), CalibrateError::Folds { folds: 2 });
+        let uneven =
+            Calibration::cross_conformal(vec![(vec![1.0], vec![1.0, 2.0]), (vec![1.0, 2.0], vec![1.0])]);
+        assert_eq!(uneven.unwrap_err(), CalibrateError::Counts { images: 3, maps: 3 });
+        let after = calibration.replaced(vec![1.0; 20], vec![1.0; 20], Basis::HeldOut).unwrap();
+        assert_eq!((after.image.folds(), after.past[0].basis), (1, Basis::CrossConformal));
+        assert_eq!(after.bound(&after.map), Some(0.05));
     }
 
     #[test]

@@ -94,6 +94,10 @@ pub struct TrainConfig {
     /// its rates hold exactly ([`Basis::HeldOut`](crate::calibrate::Basis)); with 0, all are trained on
     /// and the calibration is cross-fitted.
     pub calibration_share: f64,
+    /// Whether a new picture is calibrated by the energies of folds of the normal pictures, so that its rates
+    /// have a bound ([`Basis::CrossConformal`](crate::calibrate::Basis)) without pictures set apart; for the
+    /// closed form, where pictures are scaled to one size.
+    pub cross_conformal: bool,
     /// Whether pictures are brought to one pose, if the normal ones turn out to differ by theirs.
     pub register: bool,
     /// Settings of the closed-form energy.
@@ -124,6 +128,7 @@ impl Default for TrainConfig {
             white_level: None,
             roi: Vec::new(),
             calibration_share: 0.0,
+            cross_conformal: false,
             register: true,
             gaussian: GaussianConfig::default(),
             on_reference: false,
@@ -187,6 +192,9 @@ impl TrainConfig {
                 expected: "a number from 0 to 0.9",
             });
         }
+        if self.cross_conformal {
+            self.check_cross_conformal()?;
+        }
         if !(self.budget_seconds > 0.0 && self.budget_seconds.is_finite()) {
             return Err(TrainError::Setting {
                 setting: "budget_seconds",
@@ -195,6 +203,28 @@ impl TrainConfig {
             });
         }
         Ok(self)
+    }
+
+    fn check_cross_conformal(&self) -> Result<(), TrainError> {
+        let refused = |expected| {
+            Err(TrainError::Setting { setting: "cross_conformal", found: "set".to_owned(), expected })
+        };
+        if self.method != MethodName::Gaussian {
+            return refused(
+                "method gaussian; with any other, calibration_share or `groundstate calibrate` with new images \
+                 makes the rates hold",
+            );
+        }
+        if self.fit == Fit::Tile {
+            return refused(
+                "pictures that are scaled to one size; in tiles, calibration_share or `groundstate calibrate` with \
+                 new images makes the rates hold",
+            );
+        }
+        if self.calibration_share > 0.0 {
+            return refused("calibration_share to be 0: either all pictures calibrate, or those set apart");
+        }
+        Ok(())
     }
 
     /// Edge of the pictures, or of the tiles, that the method works on unless told otherwise.

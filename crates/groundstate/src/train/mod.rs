@@ -10,6 +10,7 @@ mod config;
 mod contrast;
 mod corrupt;
 mod course;
+mod cross_conformal;
 mod draw;
 mod dsm;
 mod error;
@@ -162,6 +163,15 @@ pub fn train_with_checkpoints(
         return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
     }
     let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
+    if config.cross_conformal {
+        let (folds, calibration) = cross_conformal::calibrate(&config, &pictures, start, observer)?;
+        let of_all = TrainConfig { cross_conformal: false, ..config.clone() };
+        let mut last = cross_conformal::part(cross_conformal::FOLDS, observer);
+        let mut completed = train_with_checkpoints(&of_all, pictures, start, checkpoints, &mut last)?;
+        completed.detector = Detector { folds, calibration, ..completed.detector };
+        completed.detector.record.config["cross_conformal"] = true.into();
+        return Ok(completed);
+    }
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
     let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register);
     let registered = nuisance.registration.is_some();
@@ -170,9 +180,7 @@ pub fn train_with_checkpoints(
     observer(&Progress::stage(Stage::Calibrate, start));
     let chains = std::mem::take(&mut trained.samples);
     let mut detector = assemble(&config, trained, nuisance, &poses)?;
-    let inspections = apart.chunks(EVALUATION_BATCH);
-    let inspections = inspections.flat_map(|batch| detector.inspect_prepared(batch, Detail::Default));
-    let of_apart: Vec<(f64, f64)> = inspections.map(|i| (i.score, detector.peak(&i))).collect();
+    let of_apart = scores_and_peaks(&detector, &apart);
     calibrate_on(&mut detector, of_apart)?;
     let every = pictures.len().div_ceil(EXHIBITED);
     let normal = pictures.into_iter().step_by(every).collect();
@@ -211,6 +219,7 @@ fn assemble(
         default_score: trained.default_score.to_owned(),
         default_map: trained.default_map,
         calibration: Calibration::new(scores, peaks, Basis::CrossFitted)?,
+        folds: Vec::new(),
         record,
     })
 }
@@ -222,6 +231,13 @@ fn calibrate_on(detector: &mut Detector, of_apart: Vec<(f64, f64)>) -> Result<()
         detector.calibration = Calibration::new(scores, peaks, Basis::HeldOut)?;
     }
     Ok(())
+}
+
+/// The default score of each picture and the peak of its default map.
+fn scores_and_peaks(detector: &Detector, pictures: &[Image]) -> Vec<(f64, f64)> {
+    let batches = pictures.chunks(EVALUATION_BATCH);
+    let inspections = batches.flat_map(|batch| detector.inspect_prepared(batch, Detail::Default));
+    inspections.map(|inspection| (inspection.score, detector.peak(&inspection))).collect()
 }
 
 /// Draws the pictures that training does not see, so that the calibration is that of held-out ones.

@@ -43,6 +43,7 @@ fn configs_in_tiles() -> Vec<TrainConfig> {
 pub(crate) fn every_config() -> Vec<TrainConfig> {
     let of_poses = configs_of_poses().map(|(config, _)| config);
     let mut all: Vec<TrainConfig> = configs().into_iter().chain(configs_in_tiles()).chain(of_poses).collect();
+    all.push(cross_conformal());
     all.push(TrainConfig {
         white_level: Some(4095),
         calibration_share: 0.25,
@@ -51,6 +52,11 @@ pub(crate) fn every_config() -> Vec<TrainConfig> {
         ..configs()[3].clone()
     });
     all
+}
+
+/// The closed form with those of the folds that new pictures are compared with.
+fn cross_conformal() -> TrainConfig {
+    TrainConfig { cross_conformal: true, register: false, ..configs()[0].clone() }
 }
 
 /// The closed form and a network for parts that lie out of place or in any direction, the first with a
@@ -62,7 +68,8 @@ fn configs_of_poses() -> [(TrainConfig, f32); 2] {
 }
 
 /// Small detectors, trained once: closed form, network, network with a noise level, the sum of two
-/// energies, the sum of three, closed form and network for parts in changing poses, and closed form and network in tiles.
+/// energies, the sum of three, closed form with folds, closed form and network for parts in changing poses, and closed
+/// form and network in tiles.
 pub(crate) fn detectors() -> &'static [Detector] {
     static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(trained);
     &DETECTORS
@@ -86,6 +93,7 @@ fn trained() -> Vec<Detector> {
         _ => None,
     });
     detectors.push(of_two.expect("one of them is a sum"));
+    detectors.push(scaled(&cross_conformal(), &pictures));
     for (config, turn) in configs_of_poses() {
         let roi = config.roi().unwrap();
         let parts: Vec<Image> = (0..12).map(|number| part(number, turn)).collect();
@@ -111,7 +119,7 @@ pub(crate) fn picture(number: usize) -> Image {
 }
 
 /// A dark wedge with a bright head on grey ground, out of place and turned by up to `turn` radians.
-fn part(number: usize, turn: f32) -> Image {
+pub(crate) fn part(number: usize, turn: f32) -> Image {
     let swing = |step: f32| (step * (number as f32 + 1.0)).sin();
     let (sin, cos) = (turn * swing(2.1)).sin_cos();
     let (right, down) = (0.08 * swing(1.3), 0.08 * swing(3.7));

@@ -93,6 +93,8 @@ fn the_models_that_cases_are_made_from_hold_every_kind_of_tensor() {
         "tiled.",
         "learned.",
         "learned1.",
+        "fold0.reference.",
+        "fold2.statistics.",
         "light.",
         "statistics.",
         "conditions",

@@ -1,8 +1,15 @@
-//! Measures on real normal images what `docs/guarantees.md` quotes: `guarantees ROOT [TRAININGS]`.
+//! Measures on real normal images what `docs/guarantees.md` quotes. Prints Markdown tables; run it with `--release`.
 //!
-//! ROOT holds data sets in the layout of MVTec AD. In each, the closed form (method `gaussian`) is trained several times
-//! (3 unless told otherwise) on a random half of the normal training images and scores the other half;
-//! everything else is drawn from these scores. Prints Markdown tables. Run it with `--release`.
+//! ROOT holds data sets in the layout of MVTec AD.
+//!
+//! - `guarantees ROOT [TRAININGS]`: in each, the closed form (method `gaussian`) is trained several times
+//!   (3 unless told otherwise) on a random half of the normal training images and scores the other half;
+//!   everything else is drawn from these scores.
+//! - `guarantees product ROOT [TRAININGS [SECONDS]]`: method `product` on random halves, each with a budget.
+//! - `guarantees small ROOT [SPLITS [IMAGES [FIRST]]]`: cross-conformal and cross-fitted calibration of few images, in
+//!   random splits numbered from FIRST on.
+
+mod small_sets;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -19,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-const RATES: [f64; 3] = [0.1, 0.05, 0.01];
+pub(crate) const RATES: [f64; 3] = [0.1, 0.05, 0.01];
 /// Calibration images of a random split: the least that 1 % needs.
 const CALIBRATION: usize = 99;
 /// Random splits, each with one new image.
@@ -33,7 +40,7 @@ const REFERENCE: usize = 100;
 /// Images after a change, at most.
 const CHANGED: usize = 300;
 
-type AnyError = Box<dyn std::error::Error>;
+pub(crate) type AnyError = Box<dyn std::error::Error>;
 
 /// What the detector and the camera say of one image.
 #[derive(Clone, Copy)]
@@ -71,26 +78,56 @@ const CHANGES: [Change; 5] = [
 ];
 
 fn main() -> Result<(), AnyError> {
-    let mut arguments = std::env::args().skip(1);
-    let root = arguments.next().ok_or("usage: guarantees ROOT [TRAININGS]")?;
-    let trainings = arguments.next().map_or(Ok(3), |n| n.parse())?;
-    let found: Vec<Category> = categories(Path::new(&root))?
-        .iter()
-        .map(|path| measure(path, trainings))
-        .collect::<Result<_, _>>()?;
-    held_out(&found);
-    cross_fitted(&found);
-    test_images(&found);
-    steady(&found)?;
-    changes(&found)?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => Err("usage: guarantees [product|small] ROOT [NUMBER]".into()),
+        ["small", root, ref numbers @ ..] => {
+            let splits = numbers.first().map_or(Ok(20), |n| n.parse())?;
+            let images = numbers.get(1).map(|n| n.parse()).transpose()?;
+            let first = numbers.get(2).map_or(Ok(0), |n| n.parse())?;
+            small_sets::measure(Path::new(root), splits, images, first)
+        }
+        ["product", root, ref numbers @ ..] => {
+            let trainings = numbers.first().map_or(Ok(1), |n| n.parse())?;
+            let seconds = numbers.get(1).map_or(Ok(120.0), |n| n.parse())?;
+            let product = TrainConfig {
+                method: MethodName::Product,
+                budget_seconds: seconds,
+                ..TrainConfig::default()
+            };
+            cross_fitted(&measured(Path::new(root), trainings, &product)?);
+            Ok(())
+        }
+        [root, ref numbers @ ..] => {
+            let trainings = numbers.first().map_or(Ok(3), |n| n.parse())?;
+            closed_form(&measured(Path::new(root), trainings, &gaussian())?)
+        }
+    }
+}
+
+pub(crate) fn gaussian() -> TrainConfig {
+    TrainConfig { method: MethodName::Gaussian, ..TrainConfig::default() }
+}
+
+fn measured(root: &Path, trainings: usize, config: &TrainConfig) -> Result<Vec<Category>, AnyError> {
+    categories(root)?.iter().map(|path| measure(path, trainings, config)).collect()
+}
+
+fn closed_form(found: &[Category]) -> Result<(), AnyError> {
+    held_out(found);
+    cross_fitted(found);
+    test_images(found);
+    steady(found)?;
+    changes(found)?;
     Ok(())
 }
 
-fn measure(path: &Path, trainings: usize) -> Result<Category, AnyError> {
+fn measure(path: &Path, trainings: usize, config: &TrainConfig) -> Result<Category, AnyError> {
     let dataset = Dataset::open(path)?;
     let start = Instant::now();
     let halves: Vec<Half> =
-        (0..trainings).map(|seed| half(&dataset.train, seed as u64)).collect::<Result<_, _>>()?;
+        (0..trainings).map(|seed| half(&dataset.train, seed as u64, config)).collect::<Result<_, _>>()?;
     let first = halves.first().ok_or("expected at least one training")?;
     let good = dataset.test.iter().filter(|sample| sample.label == Label::Normal);
     let good: Vec<PathBuf> = good.map(|sample| sample.path.clone()).collect();
@@ -100,17 +137,24 @@ fn measure(path: &Path, trainings: usize) -> Result<Category, AnyError> {
     Ok(Category { name: dataset.name, halves, test_good, changed })
 }
 
-fn half(normal: &[PathBuf], seed: u64) -> Result<Half, AnyError> {
+fn half(normal: &[PathBuf], seed: u64, config: &TrainConfig) -> Result<Half, AnyError> {
     let mut paths = normal.to_vec();
     paths.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let held_out = paths.split_off(normal.len() / 2);
-    let config = TrainConfig { method: MethodName::Gaussian, seed, ..TrainConfig::default() };
-    let preprocessing = config.preprocessing();
-    let loaded = load_all(&paths, |image| prepare(image, None, &preprocessing));
-    let pictures: Vec<Image> = loaded.images.into_iter().map(|(_, picture)| picture).collect();
-    let detector = train(&config, pictures, Instant::now(), &mut |_| Control::Continue)?;
+    let start = Instant::now();
+    let config = TrainConfig { seed, ..config.clone() };
+    let detector = train(&config, prepared(&paths, &config), start, &mut |_| Control::Continue)?;
+    let (networks, steps) = (detector.energy.networks().len(), detector.record.steps);
+    eprintln!("seed {seed}: {networks} networks, {steps} steps; {:?}", detector.record.notes);
     let seen = see(&detector, &held_out, Image::clone);
     Ok(Half { detector, paths: held_out, held_out: seen })
+}
+
+/// Images as the energy takes them.
+pub(crate) fn prepared(paths: &[PathBuf], config: &TrainConfig) -> Vec<Image> {
+    let preprocessing = config.preprocessing();
+    let loaded = load_all(paths, |image| prepare(image, None, &preprocessing));
+    loaded.images.into_iter().map(|(_, picture)| picture).collect()
 }
 
 /// Inspects images after a change.
