@@ -42,15 +42,18 @@ impl Turn {
     pub(crate) fn fuzz(
         &self,
         target: &str,
-        mut make: impl FnMut(&mut StdRng) -> Vec<u8>,
-        check: impl Fn(&[u8]) -> Verdict,
-        limit: impl Fn(usize) -> usize,
+        mut make: impl FnMut(&mut StdRng) -> Vec<u8> + Send,
+        check: impl Fn(&[u8]) -> Verdict + Send,
+        limit: impl Fn(usize) -> usize + Send,
     ) {
         let cases = number_from("GROUNDSTATE_FUZZ_CASES", CASES);
         let seed = number_from("GROUNDSTATE_FUZZ_SEED", 1);
         let mut inputs = (0..cases)
             .map(|case| make(&mut StdRng::seed_from_u64(seed.wrapping_mul(1 << 40).wrapping_add(case))));
-        self.run(&format!("{target} of seed {seed}"), &mut inputs, check, limit);
+        // The work of a case is too little to be handed from thread to thread.
+        let one_thread =
+            rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
+        one_thread.install(|| self.run(&format!("{target} of seed {seed}"), &mut inputs, check, limit));
     }
 
     /// Hands inputs to `check`, which panics if one does what it must not.
