@@ -27,14 +27,14 @@ fn the_same_seed_gives_the_same_file_whatever_the_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     fs::write(&config, "size = 32\nseed = 7\n[optimiser]\nsteps = 3\nbatch = 4\n").unwrap();
-    for (method, on_reference) in
-        MethodName::ALL.map(|m| (m, false)).into_iter().chain([(MethodName::Cd, true)])
-    {
+    let special =
+        [(MethodName::Cd, Some("--on-reference")), (MethodName::Gaussian, Some("--cross-conformal"))];
+    for (method, option) in MethodName::ALL.map(|m| (m, None)).into_iter().chain(special) {
         let files = [1, 3].map(|threads: u32| {
             let model = folder.path().join("m.gsm");
             let mut train = Command::new(env!("CARGO_BIN_EXE_groundstate"));
             train.args(["train", "--threads", &threads.to_string(), "--method", &method.to_string()]);
-            train.args(on_reference.then_some("--on-reference"));
+            train.args(option);
             train.arg(FIXTURE.data()).arg("-o").arg(&model).arg("--config").arg(&config);
             let run = Run::from(train.output().unwrap());
             assert_eq!(run.code, Some(0), "{}", run.stderr);

@@ -7,6 +7,7 @@ use groundstate::artifact;
 use groundstate::image::Image;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use serde_json::Value;
 
 use crate::corpus;
 use crate::fuzz::{Turn, Verdict, is_thorough};
@@ -190,4 +191,58 @@ fn a_weight_that_is_no_number_is_named() {
             }
         }
     }
+}
+
+#[test]
+fn folds_that_do_not_fit_the_calibration_are_named() {
+    let _turn = Turn::take();
+    let all = files().iter().map(|file| Parts::of(file));
+    let sound = all.clone().find(|parts| parts.description.contains("\"folds\"")).unwrap();
+    let plain = all.clone().find(|parts| !parts.description.contains("\"folds\"")).unwrap();
+    let refusal = |parts: &Parts, change: &dyn Fn(&mut Value)| {
+        let mut description: Value = serde_json::from_str(&parts.description).unwrap();
+        change(&mut description);
+        let changed = Parts { description: description.to_string(), ..parts.clone() };
+        load(&changed.sealed()).unwrap_err().to_string()
+    };
+    let of_folds = |text: &str| text.contains("folds");
+    // A calibration of three folds without their energies, with one of them less, and with too many.
+    let drop_all = refusal(&sound, &|d| drop(d.as_object_mut().unwrap().remove("folds")));
+    assert!(drop_all.contains("there are energies of 0 folds, the calibration has 3"), "{drop_all}");
+    let drop_one = refusal(&sound, &|d| drop(d["folds"].as_array_mut().unwrap().pop()));
+    assert!(drop_one.contains("there are energies of 2 folds, the calibration has 3"), "{drop_one}");
+    let many = refusal(&sound, &|d| d["folds"] = vec![d["scorer"].clone(); 17].into());
+    assert!(many.contains("there are 17 folds, expected at most 16"), "{many}");
+    // One that states another basis, and one without folds that states this.
+    for (parts, basis) in [(&sound, "held_out"), (&sound, "cross_fitted"), (&plain, "cross_conformal")] {
+        assert!(of_folds(&refusal(parts, &|d| d["calibration"]["basis"] = basis.into())), "{basis}");
+    }
+    // Scores of a fold that has none, and of a picture in one list only.
+    let empty = refusal(&sound, &|d| d["calibration"]["image"]["scores"][1] = Value::Array(Vec::new()));
+    assert!(empty.contains("no calibration scores"), "{empty}");
+    let moved = refusal(&sound, &|d| {
+        let score = d["calibration"]["map"]["scores"][0].as_array_mut().unwrap().pop().unwrap();
+        d["calibration"]["map"]["scores"][1].as_array_mut().unwrap().push(score);
+    });
+    assert!(moved.contains("one of each for every picture"), "{moved}");
+    // Arrays: one missing, and those of a fold that is not there.
+    let mut missing = sound.clone();
+    missing.tensors.retain(|(name, ..)| name != "fold1.reference.mean");
+    let text = load(&missing.sealed()).err().unwrap().to_string();
+    assert!(text.contains("a fold of the calibration: tensor reference.mean is missing"), "{text}");
+    let mut foreign = plain.clone();
+    foreign.tensors.extend(sound.tensors.iter().filter(|(name, ..)| name == "fold2.light.weight").cloned());
+    let text = load(&foreign.sealed()).err().unwrap().to_string();
+    assert!(text.contains("tensor fold2.light.weight is not expected"), "{text}");
+    // The energies of folds are closed forms.
+    let network = all.clone().find(|parts| parts.description.contains("\"learned\":{")).unwrap();
+    let learned = serde_json::from_str::<Value>(&network.description).unwrap()["scorer"].clone();
+    let mut other = sound.clone();
+    other.tensors.retain(|(name, ..)| !name.starts_with("fold0."));
+    let arrays = network.tensors.iter().filter(|(name, ..)| !["roi", "conditions"].contains(&&name[..]));
+    other
+        .tensors
+        .extend(arrays.map(|(name, shape, bytes)| (format!("fold0.{name}"), shape.clone(), bytes.clone())));
+    let text = refusal(&other, &|d| d["folds"][0] = learned.clone());
+    assert!(text.contains("the energy of a fold is no closed form"), "{text}");
 }
