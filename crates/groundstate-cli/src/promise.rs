@@ -34,7 +34,7 @@ pub(crate) fn basis(calibration: &Calibration) -> String {
         Basis::HeldOut => "held out: the rates hold for exchangeable parts".to_owned(),
         Basis::CrossFitted => "cross-fitted: the rates hold in practice, without proof".to_owned(),
         Basis::CrossConformal => format!(
-            "cross-conformal in {} folds: the rates hold in practice, a little more than twice them by proof",
+            "cross-conformal in {} folds: the rates hold in practice, and have a bound",
             calibration.image.folds()
         ),
     }
@@ -45,8 +45,8 @@ pub(crate) fn bound(calibration: &Calibration) -> Option<String> {
     let Calibration { image, map, .. } = calibration;
     (calibration.basis == Basis::CrossConformal).then(|| {
         format!(
-            "cross-conformal: of good parts like those trained on, about {} are rejected or fewer, at most {} by \
-             proof; about {} show a region or fewer, at most {} by proof",
+            "cross-conformal: of good parts like those trained on about {} or fewer are rejected, at most {} by \
+             proof; about {} or fewer show a region, at most {} by proof",
             percent(image.attainable_rate()),
             percent(image.bound()),
             percent(map.attainable_rate()),
@@ -74,8 +74,8 @@ mod tests {
         let fold = || (vec![0.0; 33], vec![0.0; 33]);
         let calibration = Calibration::cross_conformal(vec![fold(), fold(), fold()]).unwrap();
         // 2 · (1 + 2) / 102 and 2 · (5 + 2) / 102.
-        let expected = "cross-conformal: of good parts like those trained on, about 1 % are rejected or fewer, at \
-                        most 5.882 % by proof; about 5 % show a region or fewer, at most 13.725 % by proof";
+        let expected = "cross-conformal: of good parts like those trained on about 1 % or fewer are rejected, at \
+                        most 5.882 % by proof; about 5 % or fewer show a region, at most 13.725 % by proof";
         assert_eq!(bound(&calibration).as_deref(), Some(expected));
         let held_out = Calibration::new(vec![0.0], vec![0.0], Basis::HeldOut).unwrap();
         assert_eq!(bound(&held_out), None);

@@ -141,8 +141,8 @@ fn a_cross_conformal_model_states_its_bound_wherever_rates_are_stated() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.text().contains("trained on 10 pictures, calibrated on 10"), "{}", run.text());
     // 10 % of 11 is 1 and 20 % is 2: 2 · (1 + 2) / 13 and 2 · (2 + 2) / 13.
-    let promise = "cross-conformal: of good parts like those trained on, about 10 % are rejected or fewer, at most \
-                   46.154 % by proof; about 20 % show a region or fewer, at most 61.538 % by proof";
+    let promise = "cross-conformal: of good parts like those trained on about 10 % or fewer are rejected, at most \
+                   46.154 % by proof; about 20 % or fewer show a region, at most 61.538 % by proof";
     assert!(run.stderr.contains(promise), "{}", run.stderr);
     let inspected = groundstate!("inspect", model, FIXTURE.good_part());
     assert_eq!(inspected.stderr, format!("note: {promise}\n"));

@@ -34,8 +34,8 @@ pub enum Basis {
     CrossFitted,
     /// The pictures of each fold were scored by a detector made without it, and a new picture is scored by
     /// each of these detectors (cross-conformal prediction): a new normal picture that is exchangeable with
-    /// them is flagged with a probability of at most [`Conformal::bound`], a little more than twice the rate,
-    /// whatever the energies; in practice with about the rate or less.
+    /// them is flagged with a probability of at most [`Conformal::bound`], twice the rate and a term that falls
+    /// with the number of pictures, whatever the energies; in practice with about the rate or less.
     CrossConformal,
 }
 
