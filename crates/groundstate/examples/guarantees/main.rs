@@ -5,7 +5,7 @@
 //! - `guarantees ROOT [TRAININGS]`: in each, the closed form (method `gaussian`) is trained several times
 //!   (3 unless told otherwise) on a random half of the normal training images and scores the other half;
 //!   everything else is drawn from these scores.
-//! - `guarantees product ROOT [TRAININGS [SECONDS]]`: method `product` on random halves, each with a budget.
+//! - `guarantees product ROOT [TRAININGS [STEPS]]`: method `product` on random halves, each network with so many steps.
 //! - `guarantees small ROOT [SPLITS [IMAGES [FIRST]]]`: cross-conformal and cross-fitted calibration of few images, in
 //!   random splits numbered from FIRST on.
 
@@ -90,12 +90,9 @@ fn main() -> Result<(), AnyError> {
         }
         ["product", root, ref numbers @ ..] => {
             let trainings = numbers.first().map_or(Ok(1), |n| n.parse())?;
-            let seconds = numbers.get(1).map_or(Ok(120.0), |n| n.parse())?;
-            let product = TrainConfig {
-                method: MethodName::Product,
-                budget_seconds: seconds,
-                ..TrainConfig::default()
-            };
+            let steps = numbers.get(1).map_or(Ok(2000), |n| n.parse())?;
+            let mut product = TrainConfig { budget_seconds: 1e6, ..TrainConfig::default() };
+            (product.method, product.optimiser.steps) = (MethodName::Product, Some(steps));
             cross_fitted(&measured(Path::new(root), trainings, &product)?);
             Ok(())
         }
