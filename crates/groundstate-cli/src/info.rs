@@ -71,7 +71,7 @@ fn finite(threshold: f64) -> Option<f64> {
 
 /// The terms of an energy and their sizes.
 fn energy(model: &EnergyModel) -> Value {
-    let reference = model.reference().map(|reference| {
+    let references = model.references().iter().map(|reference| {
         let gaussian = &reference.gaussian;
         let (columns, rows, dimensions) = (gaussian.columns, gaussian.rows, gaussian.dimensions);
         // A mean and a triangular covariance factor at every position.
@@ -94,7 +94,14 @@ fn energy(model: &EnergyModel) -> Value {
         }
         _ => Value::Null,
     };
-    json!({ "stride_px": model.stride(), "reference": reference, "learned": learned, "tiled": tiled })
+    let mut references = references.collect::<Vec<Value>>().into_iter();
+    json!({
+        "stride_px": model.stride(),
+        "reference": references.next(),
+        "densities": references.collect::<Vec<Value>>(),
+        "learned": learned,
+        "tiled": tiled,
+    })
 }
 
 fn as_text(detector: &Detector) -> String {
@@ -128,7 +135,7 @@ fn as_text(detector: &Detector) -> String {
 }
 
 fn energy_text(model: &EnergyModel) -> String {
-    let reference = model.reference().map(|reference| {
+    let references = model.references().iter().map(|reference| {
         let gaussian = &reference.gaussian;
         format!(
             "Gaussian of {} features at {} × {} positions",
@@ -146,7 +153,7 @@ fn energy_text(model: &EnergyModel) -> String {
         }
         _ => None,
     };
-    let terms: Vec<String> = reference.into_iter().chain(learned).chain(tiled).collect();
+    let terms: Vec<String> = references.chain(learned).chain(tiled).collect();
     terms.join(" + ")
 }
 

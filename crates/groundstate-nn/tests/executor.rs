@@ -41,8 +41,8 @@ impl Case {
             x: numbers_f32(picture, 1),
             v: numbers_f32(picture, 2),
             levels,
-            p: numbers_f32(images * h * w, 3),
-            de: numbers_f32(images * h * w, 4),
+            p: numbers_f32(images * h * w * network.output_channels(), 3),
+            de: numbers_f32(images * h * w * network.output_channels(), 4),
             network,
         }
     }
@@ -167,6 +167,23 @@ fn first_layers_read_pictures_of_any_number_of_channels() {
             ];
             Case::new(network(nodes), 2, height, width).check(&format!("{name}, joined twice"));
         }
+    }
+}
+
+#[test]
+fn the_last_layer_may_have_many_channels() {
+    for outputs in [2, 5, 16, 40] {
+        let silu = Activation::Silu;
+        let network = network(vec![
+            image(3),
+            conv(0, 12, 4, 2, silu),
+            standardised(conv(1, 20, 4, 2, silu)),
+            node(Layer::Upsample, &[2]),
+            node(Layer::Concat, &[1, 3]),
+            node(Layer::AveragePool, &[4]),
+            conv(5, outputs, 1, 1, Activation::Identity),
+        ]);
+        Case::new(network, 2, 12, 20).check(&format!("{outputs} features"));
     }
 }
 

@@ -35,7 +35,6 @@ fn each_broken_rule_is_named() {
         ),
         (vec![image(1), node(Layer::Upsample, &[0])], "leaves the range of resolutions"),
         (vec![image(1), conv(0, 1, 3, 1, silu), conv(0, 1, 3, 1, silu)], "node 1 (conv) is read by no other"),
-        (vec![image(3), conv(0, 2, 3, 1, silu)], "has 2 channels; the energy map has exactly 1"),
         (vec![image(1), node(Layer::NoiseLevel, &[]), node(Layer::NoiseLevel, &[])], "second noise level"),
     ];
     for (nodes, expected) in cases {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use groundstate::artifact::{self, ArtifactError};
 use groundstate::calibrate::{Basis, Conformal};
 use groundstate::detector::{Detail, Detector};
-use groundstate::image::{Colour, Fit, Image, Reach, Registration};
+use groundstate::image::{Colour, Fit, Image, Map, Reach, Registration};
 use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, NetworkConfig, Reference, Wanted};
 use groundstate::model::{FeatureBank, Form, GaussianConfig};
 use groundstate::regions::Bounds;
@@ -106,31 +106,38 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         network: NetworkConfig { width: 8, ..Default::default() },
         ..config(MethodName::Product)
     };
-    let even = |light: f32| Image {
-        width: 2 * EDGE,
-        height: 2 * EDGE,
-        channels: 3,
-        pixels: (0..12 * EDGE * EDGE).map(|i| light + 0.1 * (i as f32 / 9.0).sin()).collect(),
-    };
-    let normal = (0..12).map(|i| even(0.4 + 0.01 * i as f32)).collect();
-    let detector = train(&product, normal, Instant::now(), &mut |_| Control::Continue).unwrap();
-    let notes = &detector.record.notes;
-    assert_eq!(detector.energy.networks().len(), 2, "{notes:?}");
-    assert_eq!(detector.energy.reference().map(|reference| reference.form), Some(Form::Distance));
-    assert_eq!((detector.record.steps, detector.record.held_out), (800, 12));
-    assert_eq!(detector.record.config["optimiser"]["steps"], 400);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gsm");
-    artifact::save(&detector, &path).unwrap();
-    let loaded = artifact::load(&path).unwrap();
-    let mut picture = even(0.455);
-    let good = detector.inspect(&picture);
-    assert_eq!(good.scores, loaded.inspect(&picture).scores);
-    for y in 12..22 {
-        picture.pixels[(y * 2 * EDGE + 10) * 3..][..30].fill(1.0);
+    // Stripes that stand still, and stripes that lie anywhere, as on a surface.
+    for (speed, closed_forms) in [(0, 1), (997, 3)] {
+        let striped = |number: usize| Image {
+            width: 2 * EDGE,
+            height: 2 * EDGE,
+            channels: 3,
+            pixels: (0..12 * EDGE * EDGE)
+                .map(|i| 0.4 + 0.01 * number as f32 + 0.1 * ((i + speed * number) as f32 / 9.0).sin())
+                .collect(),
+        };
+        let normal = (0..12).map(striped).collect();
+        let detector = train(&product, normal, Instant::now(), &mut |_| Control::Continue).unwrap();
+        let notes = &detector.record.notes;
+        assert_eq!(detector.energy.networks().len(), 2, "{notes:?}");
+        let references = detector.energy.references();
+        assert_eq!(references.len(), closed_forms);
+        assert!(references.iter().all(|reference| reference.form == Form::Distance));
+        assert_eq!((detector.record.steps, detector.record.held_out), (800, 12));
+        assert_eq!(detector.record.config["optimiser"]["steps"], 400);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gsm");
+        artifact::save(&detector, &path).unwrap();
+        let loaded = artifact::load(&path).unwrap();
+        let mut picture = striped(5);
+        let good = detector.inspect(&picture);
+        assert_eq!(good.scores, loaded.inspect(&picture).scores);
+        for y in 12..22 {
+            picture.pixels[(y * 2 * EDGE + 10) * 3..][..30].fill(1.0);
+        }
+        let bad = detector.inspect(&picture);
+        assert!(bad.score > good.score && bad.p_value == 1.0 / 13.0, "{} {}", bad.score, good.score);
     }
-    let bad = detector.inspect(&picture);
-    assert!(bad.score > good.score && bad.p_value == 1.0 / 13.0, "{} {}", bad.score, good.score);
 }
 
 #[test]
@@ -357,23 +364,36 @@ fn a_tilted_energy_is_the_sum_of_its_parts() {
     let all: Vec<&Image> = pictures.iter().collect();
     let gaussian = FeatureBank::new(&all, 1, &GaussianConfig::default()).unwrap().fit(None).unwrap();
     let reference = Reference { gaussian, form: Form::Distance, offset: 3.0, scale: 0.5 };
+    let config = GaussianConfig { dimensions: 16, ..Default::default() };
     let network = NetworkConfig { width: 4, ..Default::default() }.network(3, false).unwrap();
     let networks = [1, 2].map(|seed| {
         let parameters = Parameters::initialise_with(&network, seed, LastLayer::Random);
         Learned::new(network.clone(), parameters, None)
     });
+    let gaussian = FeatureBank::of_network(&networks[0], &all, 1, &config).unwrap().fit(None).unwrap();
+    let density = Reference { gaussian, form: Form::Distance, offset: 2.0, scale: 0.25 };
     let batch = Batch::of(&pictures[..1]);
     let learned = networks.clone().map(EnergyModel::Learned);
     let parts: Vec<Evaluated> = std::iter::once(EnergyModel::Reference(reference.clone()))
         .chain(learned)
         .map(|energy| energy.evaluate(&batch, Wanted::ALL).remove(0))
         .collect();
-    let sum = EnergyModel::Tilted(reference, networks.to_vec()).evaluate(&batch, Wanted::ALL).remove(0);
+    let of_density = density.evaluate(&batch, Wanted::ALL).remove(0);
+    let on_grid = |map: &Map| map.resize_bilinear(2 * map.width, 2 * map.height).values;
+    let sum = EnergyModel::Tilted(vec![reference, density], networks.to_vec());
+    let sum = sum.evaluate(&batch, Wanted::ALL).remove(0);
     let values: [fn(&Evaluated) -> &Vec<f32>; 3] =
         [|e| &e.local.values, |e| &e.free.as_ref().unwrap().values, |e| e.gradient.as_ref().unwrap()];
-    for of in values {
-        let terms = of(&parts[0]).iter().zip(of(&parts[1])).zip(of(&parts[2]));
-        assert_eq!(*of(&sum), terms.map(|((a, b), c)| a + b + c).collect::<Vec<f32>>());
+    // A cell of the density is four places of the sum.
+    let of_density = [
+        on_grid(&of_density.local),
+        on_grid(of_density.free.as_ref().unwrap()),
+        of_density.gradient.unwrap().iter().map(|g| 4.0 * g).collect(),
+    ];
+    for (of, of_density) in values.into_iter().zip(of_density) {
+        let terms = of(&parts[0]).iter().zip(of_density).zip(of(&parts[1])).zip(of(&parts[2]));
+        let expected = terms.map(|(((a, b), c), d)| a + b + c + d);
+        assert!(of(&sum).iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4));
     }
 }
 

@@ -148,12 +148,15 @@ impl Executor {
         let layout = node.gradient_layout;
         let epilogue = Epilogue::Combine(self.combine(node, target, false, true));
         let rows = self.span.start * layout.height..self.span.end * layout.height;
-        for (row, de) in rows.clone().zip(de.chunks_exact(layout.width).skip(rows.start)) {
+        for (row, de) in rows.clone().zip(de.chunks_exact(layout.width * layout.channels).skip(rows.start)) {
             let start = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
-            for (x, de) in de.iter().enumerate() {
-                // SAFETY: one value of one pixel of the last node's buffers; no other thread runs. Where
+            for (x, de) in de.chunks_exact(layout.channels).enumerate() {
+                // SAFETY: the values of one pixel of the last node's buffers; no other thread runs. Where
                 // slope and bend are present the node is a convolution, and their layout is this one.
-                unsafe { epilogue.finish::<crate::simd::Portable<1>>(de, 1, start + x * layout.stride, 0) }
+                unsafe {
+                    let at = start + x * layout.stride;
+                    epilogue.finish::<crate::simd::Portable<1>>(de.as_ptr(), de.len(), at, 0);
+                }
             }
         }
     }

@@ -170,11 +170,12 @@ impl Executor {
         let node = &self.nodes[self.nodes.len() - 1];
         let layout = node.layout;
         let value = node.buffers.value.as_slice();
-        for (row, energies) in
-            self.energies.chunks_exact_mut(layout.width).take(self.images * layout.height).enumerate()
-        {
+        let rows = self.energies.chunks_exact_mut(layout.width * layout.channels);
+        for (row, energies) in rows.take(self.images * layout.height).enumerate() {
             let from = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
-            energies.iter_mut().enumerate().for_each(|(x, e)| *e = value[from + x * layout.stride]);
+            for (x, energies) in energies.chunks_exact_mut(layout.channels).enumerate() {
+                energies.copy_from_slice(&value[from + x * layout.stride..][..layout.channels]);
+            }
         }
     }
 

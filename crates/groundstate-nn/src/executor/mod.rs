@@ -154,7 +154,7 @@ impl Executor {
             done: Done::Nothing,
             loaded: false,
             seen: vec![false; network.nodes().len()],
-            energies: vec![0.0; batch * map_height * map_width],
+            energies: vec![0.0; batch * map_height * map_width * network.output_channels()],
             gradient_map: vec![0.0; if gradient { batch * picture } else { 0 }],
         };
         executor.fill_coordinates();
@@ -183,10 +183,10 @@ impl Executor {
         (nodes + self.workers.len() + self.shared.len() + maps) * size_of::<f32>()
     }
 
-    /// Local energies of the last `forward`.
+    /// Local energies, or features, of the last `forward`.
     ///
     /// # Shapes
-    /// `n, h′, w′`; empty before the first `forward`.
+    /// `n, h′, w′, c′`, where energies have one channel; empty before the first `forward`.
     pub fn energy_map(&self) -> &[f32] {
         &self.energies[..self.images * self.map_len()]
     }
@@ -199,11 +199,11 @@ impl Executor {
         &self.gradient_map[..self.images * self.picture_len()]
     }
 
-    /// Local energies.
+    /// Local energies, or features.
     ///
     /// # Shapes
     /// `x`: `n, h, w, c` with n ≤ batch; `noise_levels`: `n`, or empty when the network takes none; result:
-    /// `n, h′, w′`.
+    /// `n, h′, w′, c′`, where energies have one channel.
     ///
     /// # Panics
     /// Before `load`, or when a length is not as above.
@@ -271,7 +271,7 @@ impl Executor {
 
     fn map_len(&self) -> usize {
         let layout = &self.nodes[self.nodes.len() - 1].layout;
-        layout.height * layout.width
+        layout.height * layout.width * layout.channels
     }
 
     fn picture_len(&self) -> usize {

@@ -33,10 +33,6 @@ pub(super) fn check(nodes: &[Node]) -> Result<(Vec<usize>, Vec<u32>), NetworkErr
             return Err(NetworkError::Unused { node: index, layer: node.layer.name() });
         }
     }
-    let last = nodes.len() - 1;
-    if channels[last] != 1 {
-        return Err(NetworkError::OutputChannels { layer: nodes[last].layer.name(), found: channels[last] });
-    }
     Ok((channels, strides))
 }
 

@@ -118,14 +118,6 @@ pub enum NetworkError {
         /// Its layer.
         layer: &'static str,
     },
-    /// The energy map must have one channel.
-    #[error("the last node ({layer}) has {found} channels; the energy map has exactly 1")]
-    OutputChannels {
-        /// The last layer.
-        layer: &'static str,
-        /// Channels found.
-        found: usize,
-    },
     /// A picture too small for the network, or of zero size or beyond [`super::MAX_SIDE`].
     #[error(
         "a picture of height {height} and width {width} does not fit: node {node} ({layer}) would be {found_height}×{found_width}; \

@@ -19,7 +19,7 @@ const MAX_STRIDE_LOG2: u32 = 8;
 
 /// Layers in the order of computation, each naming earlier ones as its inputs.
 ///
-/// Node 0 is the picture; the last node, with one channel, is the map of local energies. Every node leads
+/// Node 0 is the picture; the last node is the map of local energies, if it has one channel, or of features. Every node leads
 /// to the last one. A `Network` that exists has passed every check that does not depend on the picture's
 /// size, also when it was deserialised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,16 @@ impl Network {
     /// Channels of the picture.
     pub fn input_channels(&self) -> usize {
         self.channels[0]
+    }
+
+    /// Channels of the map that is computed; 1 for energies.
+    pub fn output_channels(&self) -> usize {
+        *self.channels.last().expect("a network has a last node")
+    }
+
+    /// Pixels of the picture per cell of a node's output, along each side.
+    pub fn stride(&self, node: usize) -> usize {
+        1 << self.stride_log2[node]
     }
 
     /// Whether `forward` needs a noise level for each image.

@@ -40,7 +40,7 @@ use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAME
 use tensors::Tensors;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 6;
+pub const FORMAT_VERSION: u32 = 7;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

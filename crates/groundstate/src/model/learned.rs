@@ -180,6 +180,38 @@ impl Learned {
     }
 }
 
+impl Learned {
+    /// What the network computes of every picture: locations × channels.
+    pub(super) fn outputs(&self, batch: &Batch) -> Vec<Vec<f32>> {
+        let (height, width) = self.grid(batch);
+        let length = height * width * self.network.output_channels();
+        self.with_executor(batch, |executor| {
+            let some = self.chunks(batch);
+            some.flat_map(|(pictures, levels)| {
+                let outputs = executor.forward(pictures, &levels);
+                outputs.chunks_exact(length).map(<[f32]>::to_vec).collect::<Vec<_>>()
+            })
+            .collect()
+        })
+    }
+
+    /// The gradient at the pixels of Σ weights · outputs of every picture.
+    pub(super) fn pull_back(&self, batch: &Batch, weights: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let mut weights = weights.iter();
+        self.with_executor(batch, |executor| {
+            let some = self.chunks(batch);
+            some.flat_map(|(pictures, levels)| {
+                executor.forward(pictures, &levels);
+                let count = pictures.len() / batch.picture_len();
+                let weights: Vec<f32> = weights.by_ref().take(count).flatten().copied().collect();
+                let gradients = executor.input_gradient(&weights).chunks_exact(batch.picture_len());
+                gradients.map(<[f32]>::to_vec).collect::<Vec<_>>()
+            })
+            .collect()
+        })
+    }
+}
+
 /// How many pictures of this size go through the network at once.
 fn reading_batch(batch: &Batch) -> usize {
     (READING_PIXELS / (batch.width * batch.height)).clamp(1, READING_BATCH)

@@ -9,13 +9,16 @@ mod learned;
 mod tiled;
 mod tiling;
 mod tilted;
+mod trunk;
 
 pub use gaussian::{FeatureBank, Form, Gaussian, GaussianConfig, GaussianError};
+pub(crate) use gaussian::{Projection, Source};
 pub use learned::{Learned, NetworkConfig};
 pub use tiled::TiledGaussian;
 pub(crate) use tiled::{MARGIN_PX, MAX_POSITIONS, Place, TiledBank};
 pub(crate) use tiling::{Cut, STEP_PX, Tile, Tiling};
 pub use tilted::{EnergyModel, Reference};
+pub(crate) use trunk::Trunk;
 
 use crate::image::{Image, Map};
 
@@ -63,6 +66,13 @@ impl Batch {
     /// The values of each picture in turn.
     pub fn pictures(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.picture_len())
+    }
+
+    /// The pictures in batches of at most `count`.
+    pub(crate) fn parts(&self, count: usize) -> impl Iterator<Item = Self> + '_ {
+        let length = self.picture_len();
+        let parts = self.values.chunks(count * length);
+        parts.map(move |values| Self { count: values.len() / length, values: values.to_vec(), ..*self })
     }
 
     /// A batch of the same shape with other values.

@@ -18,7 +18,7 @@ pub struct Reference {
     pub scale: f32,
 }
 
-/// E = E₀ + Σ E_θ, where either may be absent.
+/// E = Σ E₀ + Σ E_θ, where either may be absent.
 ///
 /// p(x) ∝ exp(−Σ E_θ(x)) p₀(x): the learned part tilts the reference distribution. The sum lives on
 /// the networks' grid; the reference's local energies are interpolated to it.
@@ -28,8 +28,9 @@ pub enum EnergyModel {
     Reference(Reference),
     /// The network alone.
     Learned(Learned),
-    /// The sum of the closed form and of networks of one kind, at least one.
-    Tilted(Reference, Vec<Learned>),
+    /// The sum of closed forms, the first of which is that of the pyramid, and of networks of one kind, at least one
+    /// of each.
+    Tilted(Vec<Reference>, Vec<Learned>),
     /// The closed form for pictures that keep their size.
     Tiled(TiledGaussian),
 }
@@ -45,27 +46,27 @@ impl Reference {
         local
     }
 
-    /// Local energies on a grid of `stride` pixels a step, at most [`CELL`]; the gradient is that of their
+    /// Local energies on a grid of `stride` pixels a step, which divides its own; the gradient is that of their
     /// sum over that grid.
     pub(crate) fn evaluate_on_grid(&self, batch: &Batch, stride: usize, wanted: Wanted) -> Vec<Evaluated> {
         // Bilinear interpolation gives every cell the same weight in the sum: that of the grid's
         // points in it.
-        let points = (CELL / stride * (CELL / stride)) as f32;
+        let finer = self.gaussian.cell_px() / stride;
+        let points = (finer * finer) as f32;
         let scaled = |mut gradient: Vec<f32>| {
             gradient.iter_mut().for_each(|g| *g *= self.scale * points);
             gradient
         };
         let found = self.gaussian.evaluate_as(self.form, batch, wanted).into_iter();
         let on_grid = found.map(|Evaluated { local, free, gradient }| Evaluated {
-            local: self.on_grid(local, stride),
-            free: free.map(|free| self.on_grid(free, stride)),
+            local: self.on_grid(local, finer),
+            free: free.map(|free| self.on_grid(free, finer)),
             gradient: gradient.map(scaled),
         });
         on_grid.collect()
     }
 
-    fn on_grid(&self, local: Map, stride: usize) -> Map {
-        let finer = CELL / stride;
+    fn on_grid(&self, local: Map, finer: usize) -> Map {
         let (width, height) = (local.width * finer, local.height * finer);
         self.term(if finer == 1 { local } else { local.resize_bilinear(width, height) })
     }
@@ -73,20 +74,21 @@ impl Reference {
 
 impl Energy for Reference {
     fn stride(&self) -> usize {
-        CELL
+        self.gaussian.cell_px()
     }
 
     fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
-        self.evaluate_on_grid(batch, CELL, wanted)
+        self.evaluate_on_grid(batch, self.stride(), wanted)
     }
 }
 
 impl EnergyModel {
-    /// The closed-form part.
-    pub fn reference(&self) -> Option<&Reference> {
+    /// The closed forms for pictures of one size, that of the pyramid first.
+    pub fn references(&self) -> &[Reference] {
         match self {
-            Self::Reference(reference) | Self::Tilted(reference, _) => Some(reference),
-            Self::Learned(_) | Self::Tiled(_) => None,
+            Self::Reference(reference) => std::slice::from_ref(reference),
+            Self::Tilted(references, _) => references,
+            Self::Learned(_) | Self::Tiled(_) => &[],
         }
     }
 
@@ -127,13 +129,13 @@ impl Energy for EnergyModel {
             Self::Reference(reference) => reference.evaluate(batch, wanted),
             Self::Learned(learned) => learned.evaluate(batch, wanted),
             Self::Tiled(tiled) => tiled.evaluate(batch, wanted),
-            Self::Tilted(reference, networks) => {
-                let mut sum = reference.evaluate_on_grid(batch, self.stride(), wanted);
-                for network in networks {
-                    let terms = network.evaluate(batch, wanted);
-                    sum = sum.into_iter().zip(&terms).map(|(sum, term)| sum.plus(term)).collect();
-                }
-                sum
+            Self::Tilted(references, networks) => {
+                let references = references.iter().map(|r| r.evaluate_on_grid(batch, self.stride(), wanted));
+                let networks = networks.iter().map(|network| network.evaluate(batch, wanted));
+                let sum = references.chain(networks).reduce(|sum, terms| {
+                    sum.into_iter().zip(&terms).map(|(sum, term)| sum.plus(term)).collect()
+                });
+                sum.expect("a sum has terms")
             }
         }
     }

@@ -92,7 +92,7 @@ impl LearnedMethod {
         let objective = || (learning.objective)(config);
         let outcome = learn(&setting, &objective, &length, lesson, observer)?;
         let energy = match reference {
-            Some(reference) => EnergyModel::Tilted(reference, vec![outcome.learned]),
+            Some(reference) => EnergyModel::Tilted(vec![reference], vec![outcome.learned]),
             None => EnergyModel::Learned(outcome.learned),
         };
         let reading = if lesson.registered { &learning.reading_registered } else { &learning.reading };

@@ -6,6 +6,9 @@
 //! on normal pictures that they were not fitted to, and those of a network weighted by how much it has
 //! learned: the share 1 − loss / ln 2 of what there is to know about where a picture was corrupted.
 //!
+//! On surfaces, where position explains little of what pictures look like, another closed form is a better judge and
+//! takes part: that of the layers of each network.
+//!
 //! Everything is cross-fitted: no network sees the fold that it is calibrated on, so every picture is both learned
 //! from and calibrated with.
 
@@ -35,6 +38,11 @@ const LEAST_SECONDS: f64 = 20.0;
 const LEARNED_LOSS: f64 = 0.4;
 /// Share of a course of training that its last loss is the mean of.
 const LAST_SHARE: usize = 5;
+/// What comes after the networks takes at most so many times as long as the closed form.
+const AFTERWARDS: f64 = 4.0;
+/// Share of the variance of features that position does not explain, from which on pictures show a surface: there
+/// densities of the networks' layers take part. Elsewhere they blur what the pyramid localizes.
+const SURFACE_SHARE: f64 = 0.75;
 /// Pictures that the spread of an energy is estimated from.
 const SPREAD_PICTURES: usize = 96;
 
@@ -44,17 +52,25 @@ pub(super) struct Product {
     pub(super) config: TrainConfig,
 }
 
-/// Closed forms fitted to all pictures and to all but one fold of them.
+/// A closed form fitted to all pictures and to all but one fold of them.
 struct CrossFit {
     whole: Reference,
-    without: Vec<Reference>,
+    /// Each with the number of the fold.
+    without: Vec<(usize, Reference)>,
 }
 
-/// Networks with weighted local energies, and what is to be known of their training.
+/// A network that has learned.
+struct Expert {
+    /// The share of the pictures that it has not seen.
+    share: usize,
+    /// With local energies of a weight from 0 to 1.
+    network: Learned,
+}
+
+/// The networks, and what is to be known of their training.
 #[derive(Default)]
 struct Taught {
-    /// Each with the number of its share.
-    networks: Vec<(usize, Learned)>,
+    experts: Vec<Expert>,
     steps: u64,
     /// Of each network.
     planned_steps: Option<u64>,
@@ -69,24 +85,32 @@ impl Method for Product {
             return self.closed_form(lesson, note, observer);
         }
         let begun = lesson.start.elapsed().as_secs_f64();
-        let closed_forms = CrossFit::new(lesson, &self.config, observer)?;
+        let (closed_form, unexplained) = self.fit(lesson, observer)?;
         let fitted = lesson.start.elapsed().as_secs_f64();
-        // Reading what was held out takes longer, with gradients and networks.
-        let end = self.config.budget_seconds - 2.5 * (fitted - begun);
+        // What comes after the networks: their densities, and reading what was held out with everything.
+        let end = self.config.budget_seconds - AFTERWARDS * (fitted - begun);
         if self.config.optimiser.steps.is_none() && end - fitted < LEAST_SECONDS * NETWORKS as f64 {
             let note = "the budget leaves no time for networks: the closed form alone".to_owned();
             return self.closed_form(lesson, note, observer);
         }
         let taught = self.teach(lesson, end, observer)?;
-        if taught.networks.is_empty() {
+        if taught.experts.is_empty() {
             return self.closed_form(lesson, taught.notes.join("; "), &mut |_| Control::Continue);
         }
         observer(&Progress::stage(Stage::Calibrate, lesson.start));
-        let share = 1.0 / taught.networks.len() as f32;
-        let networks = taught.networks.iter().map(|(_, network)| network.clone().rescaled(share, 0.0));
+        let dense: &[Expert] = if unexplained < SURFACE_SHARE { &[] } else { &taught.experts };
+        let densities = dense.iter().map(|expert| self.density(expert, lesson.pictures));
+        let densities = densities.collect::<Result<Vec<CrossFit>, TrainError>>()?;
+        let share = 1.0 / taught.experts.len() as f32;
+        let of_experts = densities.iter().map(|density| {
+            let whole = density.whole.clone();
+            Reference { scale: share * whole.scale, ..whole }
+        });
+        let references = std::iter::once(closed_form.whole.clone()).chain(of_experts).collect();
+        let networks = taught.experts.iter().map(|expert| expert.network.clone().rescaled(share, 0.0));
         Ok(Trained {
-            energy: EnergyModel::Tilted(closed_forms.whole.clone(), networks.collect()),
-            held_out: closed_forms.held_out(&taught.networks, lesson.pictures),
+            energy: EnergyModel::Tilted(references, networks.collect()),
+            held_out: held_out(&closed_form, &taught.experts, &densities, lesson.pictures),
             stabiliser: Stabiliser::Identity,
             // As for the closed form alone.
             default_score: if lesson.registered { "energy_top" } else { "energy_z_top" },
@@ -112,6 +136,28 @@ impl Product {
         let mut trained = ClosedForm { config: self.config.gaussian.clone() }.train(lesson, observer)?;
         trained.notes.push(note);
         Ok(trained)
+    }
+
+    /// The closed form of the pyramid, and the share of its features' variance that position does not explain.
+    fn fit(&self, lesson: &Lesson, observer: &mut Observer) -> Result<(CrossFit, f64), TrainError> {
+        let mut report = |done: usize| {
+            let done = Some(done as f64 / (FOLDS + 2) as f64);
+            let progress = Progress { done, ..Progress::stage(Stage::Fit, lesson.start) };
+            if observer(&progress) == Control::Stop { Err(TrainError::Stopped) } else { Ok(()) }
+        };
+        report(0)?;
+        let all: Vec<&Image> = lesson.pictures.iter().collect();
+        let bank = FeatureBank::new(&all, FOLDS, &self.config.gaussian)?;
+        let unexplained = bank.unexplained_share();
+        Ok((CrossFit::new(bank, (0..FOLDS).collect(), lesson.pictures, &mut report)?, unexplained))
+    }
+
+    /// The closed form of what an expert sees.
+    fn density(&self, expert: &Expert, pictures: &[Image]) -> Result<CrossFit, TrainError> {
+        let all: Vec<&Image> = pictures.iter().collect();
+        let bank = FeatureBank::of_network(&expert.network, &all, FOLDS, &self.config.gaussian)?;
+        let unseen = (0..FOLDS).filter(|fold| fold % NETWORKS == expert.share).collect();
+        CrossFit::new(bank, unseen, pictures, &mut |_| Ok(()))
     }
 
     /// Trains the networks one after another until `end`, in seconds since the start of the lesson.
@@ -166,7 +212,7 @@ impl Taught {
                 let unseen: Vec<&Image> = members(pictures, share, NETWORKS).collect();
                 let (mean, spread) = moments([(&network as &dyn Energy, unseen)]);
                 let weight = (1.0 - loss / LN_2) as f32;
-                self.networks.push((share, network.rescaled(weight / spread, mean)));
+                self.experts.push(Expert { share, network: network.rescaled(weight / spread, mean) });
             }
             _ => self.notes.push(format!(
                 "network {} of {NETWORKS} has not learned enough (loss {loss:.2}) and is left out",
@@ -177,47 +223,59 @@ impl Taught {
 }
 
 impl CrossFit {
-    fn new(lesson: &Lesson, config: &TrainConfig, observer: &mut Observer) -> Result<Self, TrainError> {
-        let mut report = |done: usize| {
-            let done = Some(done as f64 / (FOLDS + 2) as f64);
-            let progress = Progress { done, ..Progress::stage(Stage::Fit, lesson.start) };
-            if observer(&progress) == Control::Stop { Err(TrainError::Stopped) } else { Ok(()) }
-        };
-        report(0)?;
-        let all: Vec<&Image> = lesson.pictures.iter().collect();
-        let bank = FeatureBank::new(&all, FOLDS, &config.gaussian)?;
+    /// Closed forms with local energies of mean 0 and spread 1 on the pictures of the `folds` that they were not fitted
+    /// to.
+    fn new(
+        bank: FeatureBank,
+        folds: Vec<usize>,
+        pictures: &[Image],
+        report: &mut dyn FnMut(usize) -> Result<(), TrainError>,
+    ) -> Result<Self, TrainError> {
         let mut fit = |without: Option<usize>| -> Result<Reference, TrainError> {
             report(without.map_or(FOLDS + 1, |fold| fold + 1))?;
             let gaussian: Gaussian = bank.fit(without)?;
             Ok(Reference { gaussian, form: Form::Distance, offset: 0.0, scale: 1.0 })
         };
-        let mut without = (0..FOLDS).map(|fold| fit(Some(fold))).collect::<Result<Vec<_>, _>>()?;
+        let without = folds.into_iter().map(|fold| Ok((fold, fit(Some(fold))?)));
+        let mut without = without.collect::<Result<Vec<_>, TrainError>>()?;
         let mut whole = fit(None)?;
         drop(bank);
-        let unseen = without.iter().enumerate().map(|(fold, reference)| {
-            (reference as &dyn Energy, members(lesson.pictures, fold, FOLDS).collect())
-        });
+        let unseen = without
+            .iter()
+            .map(|(fold, reference)| (reference as &dyn Energy, members(pictures, *fold, FOLDS).collect()));
         let (mean, spread) = moments(unseen);
-        for reference in without.iter_mut().chain([&mut whole]) {
+        for reference in without.iter_mut().map(|(_, reference)| reference).chain([&mut whole]) {
             (reference.offset, reference.scale) = (mean, 1.0 / spread);
         }
         Ok(Self { whole, without })
     }
 
-    /// What energies say of the pictures that neither their closed form nor their network has seen.
-    fn held_out(self, networks: &[(usize, Learned)], pictures: &[Image]) -> Vec<(usize, Reading)> {
-        let mut held_out = Vec::with_capacity(pictures.len());
-        for (fold, reference) in self.without.into_iter().enumerate() {
-            let unseen_by = networks.iter().find(|(share, _)| *share == fold % NETWORKS);
-            let Some((_, network)) = unseen_by else { continue };
-            let energy = EnergyModel::Tilted(reference, vec![network.clone()]);
+    fn without(&self, fold: usize) -> Option<&Reference> {
+        self.without.iter().find(|(of, _)| *of == fold).map(|(_, reference)| reference)
+    }
+}
+
+/// What energies say of the pictures that neither their closed forms nor their network have seen.
+fn held_out(
+    closed_form: &CrossFit,
+    experts: &[Expert],
+    densities: &[CrossFit],
+    pictures: &[Image],
+) -> Vec<(usize, Reading)> {
+    let mut held_out = Vec::with_capacity(pictures.len());
+    for fold in 0..FOLDS {
+        for expert in experts.iter().filter(|expert| expert.share == fold % NETWORKS) {
+            let closed_forms = std::iter::once(closed_form).chain(densities);
+            let references =
+                closed_forms.filter_map(|closed_form| closed_form.without(fold).cloned()).collect();
+            let energy = EnergyModel::Tilted(references, vec![expert.network.clone()]);
             let unseen: Vec<&Image> = members(pictures, fold, FOLDS).collect();
             let readings = read(&energy, &unseen).into_iter().enumerate();
             held_out.extend(readings.map(|(n, reading)| (fold + n * FOLDS, reading)));
         }
-        held_out.sort_by_key(|(index, _)| *index);
-        held_out
     }
+    held_out.sort_by_key(|(index, _)| *index);
+    held_out
 }
 
 /// Mean and spread of the local energies of energies, each on some of the pictures that it has not seen.

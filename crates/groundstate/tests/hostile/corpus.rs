@@ -7,7 +7,7 @@ use std::time::Instant;
 use groundstate::conditions::Conditions;
 use groundstate::detector::{Detector, prepare};
 use groundstate::image::{Fit, Image};
-use groundstate::model::{EnergyModel, Form, GaussianConfig, NetworkConfig, Reference};
+use groundstate::model::{EnergyModel, FeatureBank, Form, GaussianConfig, NetworkConfig, Reference};
 use groundstate::train::{Control, Gallery, MethodName, OptimiserConfig, TrainConfig, train, train_tiled};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
@@ -85,9 +85,15 @@ fn trained() -> Vec<Detector> {
     let as_they_are = plain.map(|config| TrainConfig { register: false, ..config });
     let mut detectors: Vec<Detector> = as_they_are.map(|config| scaled(&config, &pictures)).collect();
     let of_two = detectors.iter().find_map(|detector| match &detector.energy {
-        EnergyModel::Tilted(reference, networks) => {
-            let reference = Reference { form: Form::Distance, ..reference.clone() };
-            let energy = EnergyModel::Tilted(reference, [&networks[..], &networks[..]].concat());
+        EnergyModel::Tilted(references, networks) => {
+            let reference = Reference { form: Form::Distance, ..references[0].clone() };
+            let all: Vec<&Image> = pictures.iter().collect();
+            let config = GaussianConfig { dimensions: 4, ..GaussianConfig::default() };
+            let gaussian =
+                FeatureBank::of_network(&networks[0], &all, 1, &config).unwrap().fit(None).unwrap();
+            let density = Reference { gaussian, ..reference.clone() };
+            let energy =
+                EnergyModel::Tilted(vec![reference, density], [&networks[..], &networks[..]].concat());
             Some(Detector { energy, ..detector.clone() })
         }
         _ => None,

@@ -1,6 +1,6 @@
 //! The features of normal pictures, and the energies fitted to them.
 
-use groundstate_nn::{Backend, Pyramid};
+use groundstate_nn::Backend;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use nalgebra::DMatrix;
@@ -8,13 +8,12 @@ use rayon::prelude::*;
 
 use super::copies::{Copies, Selection};
 use super::moments::Moments;
-use super::projection::{self, Projection, Projector};
+use super::source::Source;
 use super::variation::{self, Variation};
 use super::{Gaussian, GaussianConfig, GaussianError};
 use crate::image::Image;
+use crate::model::{Batch, Learned};
 
-/// Pictures that the projection is estimated from; their cells are plenty.
-const PROJECTION_PICTURES: usize = 64;
 /// Pictures that the variation of whole pictures is estimated from.
 const VARIATION_PICTURES: usize = 384;
 /// Pictures for each direction in which whole pictures are taken to vary.
@@ -31,7 +30,7 @@ pub struct FeatureBank {
     columns: usize,
     rows: usize,
     channels: usize,
-    projection: Projection,
+    source: Source,
     config: GaussianConfig,
     copies: Copies,
     /// Sums over all copies.
@@ -52,32 +51,51 @@ impl FeatureBank {
         if pictures.len() < 2 {
             return Err(GaussianError::TooFewPictures { found: pictures.len() });
         }
-        let (width, height, channels) = (pictures[0].width, pictures[0].height, pictures[0].channels);
-        let pyramid = Pyramid::new(width, height, channels);
-        let kept = config.dimensions.min(Pyramid::dimensions(channels));
-        let projection = projection(&pyramid, pictures, kept);
+        let source = Source::pyramid(pictures, config.dimensions);
+        Ok(Self::of_source(source, pictures, folds, config))
+    }
+
+    /// Does the same with features that are inner layers of a network.
+    ///
+    /// # Errors
+    /// As [`FeatureBank::new`], and when the network has no such layers.
+    pub fn of_network(
+        network: &Learned,
+        pictures: &[&Image],
+        folds: usize,
+        config: &GaussianConfig,
+    ) -> Result<Self, GaussianError> {
+        config.check()?;
+        if pictures.len() < 2 {
+            return Err(GaussianError::TooFewPictures { found: pictures.len() });
+        }
+        let source = Source::network(network, pictures, config.dimensions).ok_or(GaussianError::Layers)?;
+        Ok(Self::of_source(source, pictures, folds, config))
+    }
+
+    fn of_source(source: Source, pictures: &[&Image], folds: usize, config: &GaussianConfig) -> Self {
+        let &&Image { width, height, channels, .. } = &pictures[0];
+        let kept = source.dimensions();
         let config = GaussianConfig { dimensions: kept, ..config.clone() };
-        let projector = Projector::new(&projection.centre, &projection.matrix);
         let features = |picture: usize, is_shifted: bool| -> Vec<f16> {
-            let picture_pixels = &pictures[picture].pixels;
-            let values = projector.apply(&match is_shifted {
-                true => pyramid.forward(&shifted(pictures[picture], config.shift_px, picture)),
-                false => pyramid.forward(picture_pixels),
-            });
+            let picture = match is_shifted {
+                true => Batch::of([&shifted(pictures[picture], config.shift_px, picture)]),
+                false => Batch::of([pictures[picture]]),
+            };
+            let values = source.forward(&picture, false).0.remove(0);
             let mut halves = vec![f16::ZERO; values.len()];
             halves.convert_from_f32_slice(&values);
             halves
         };
         let counts = (pictures.len(), folds.max(1));
-        let shape = (pyramid.columns() * pyramid.rows(), kept);
-        let copies = Copies::gather(counts, shape, config.shift_px > 0, features);
-        drop(projector);
-        Ok(Self::of_copies((pyramid.columns(), pyramid.rows(), channels), projection, config, copies))
+        let (columns, rows) = (width / source.cell_px(), height / source.cell_px());
+        let copies = Copies::gather(counts, (columns * rows, kept), config.shift_px > 0, features);
+        Self::of_copies((columns, rows, channels), source, config, copies)
     }
 
     fn of_copies(
         (columns, rows, channels): (usize, usize, usize),
-        projection: Projection,
+        source: Source,
         config: GaussianConfig,
         copies: Copies,
     ) -> Self {
@@ -93,7 +111,7 @@ impl FeatureBank {
             }
         };
         let moments = Moments::of(&copies.of_folds(|_| true));
-        Self { columns, rows, channels, projection, config, copies, moments, sample, products }
+        Self { columns, rows, channels, source, config, copies, moments, sample, products }
     }
 
     /// Fits the energy to all pictures, or to all but those of one fold.
@@ -124,12 +142,26 @@ impl FeatureBank {
             channels: self.channels,
             dimensions: k,
             displacement_px: self.config.displacement_px,
-            centre: self.projection.centre.clone(),
-            whitening: self.projection.matrix.clone(),
+            source: self.source.clone(),
             mean,
             variation: variation.directions,
             factor,
         })
+    }
+
+    /// Share of the variance of features that their position does not explain: near 0 where every place of the
+    /// picture has a look of its own, 1 where all look alike.
+    pub fn unexplained_share(&self) -> f64 {
+        let k = self.config.dimensions;
+        let within = self.moments.variance(k);
+        let cells = (self.copies.origin.len() / k) as f64;
+        let feature = |i: usize| self.copies.origin.iter().skip(i).step_by(k).map(|&value| f64::from(value));
+        let between = |i: usize| {
+            let mean = feature(i).sum::<f64>() / cells;
+            feature(i).map(|value| (value - mean).powi(2)).sum::<f64>() / cells
+        };
+        let between = (0..k).map(between).sum::<f64>();
+        if within + between > 0.0 { within / (within + between) } else { 1.0 }
     }
 
     fn variation(&self, copies: &Selection) -> Variation {
@@ -145,29 +177,14 @@ impl FeatureBank {
     }
 }
 
-/// The principal axes of cells all over some of the pictures.
-fn projection(pyramid: &Pyramid, pictures: &[&Image], kept: usize) -> Projection {
-    let d = Pyramid::dimensions(pictures[0].channels);
-    let cells = pyramid.columns() * pyramid.rows();
-    let sample = spread_out(pictures.len(), PROJECTION_PICTURES);
-    let every = projection::every(sample.len(), cells);
-    let features = |(number, &picture): (usize, &usize)| -> Vec<f32> {
-        let features = pyramid.forward(&pictures[picture].pixels).by_cell();
-        let first = (number * cells).next_multiple_of(every) - number * cells;
-        features.chunks_exact(d).skip(first).step_by(every).flatten().copied().collect()
-    };
-    let features: Vec<Vec<f32>> = sample.par_iter().enumerate().map(features).collect();
-    Projection::principal(&features, d, kept)
-}
-
 /// At most `count` of the numbers below `of`, evenly spread.
-fn spread_out(of: usize, count: usize) -> Vec<usize> {
+pub(super) fn spread_out(of: usize, count: usize) -> Vec<usize> {
     if count == 0 { Vec::new() } else { (0..of).step_by(of.div_ceil(count)).collect() }
 }
 
 /// A copy of a picture moved by `shift` pixels, in one of four directions by its number; its border
 /// is repeated.
-fn shifted(picture: &Image, shift: usize, number: usize) -> Vec<f32> {
+fn shifted(picture: &Image, shift: usize, number: usize) -> Image {
     let Image { width, height, channels, ref pixels } = *picture;
     let (right, down) = [(1, 0), (0, 1), (-1, 0), (0, -1)][number % 4];
     let source = |at: usize, step: isize, length: usize| {
@@ -181,7 +198,7 @@ fn shifted(picture: &Image, shift: usize, number: usize) -> Vec<f32> {
             out.extend_from_slice(&pixels[at..at + channels]);
         }
     }
-    out
+    Image { pixels: out, ..*picture }
 }
 
 /// The mean of covariances (any number × `packed`).
@@ -220,6 +237,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn position_explains_what_is_the_same_in_every_picture_and_nothing_of_noise() {
+        let share = |noise: f32| {
+            let pixel = |picture: usize, at: usize| {
+                let random = ((picture * 1024 + at) * 7919 % 1009) as f32 / 1009.0;
+                let still = (at / 7 % 5) as f32 / 5.0;
+                noise * random + (1.0 - noise) * still
+            };
+            let picture = |n| Image {
+                width: 32,
+                height: 32,
+                channels: 1,
+                pixels: (0..1024).map(|at| pixel(n, at)).collect(),
+            };
+            let pictures: Vec<Image> = (0..24).map(picture).collect();
+            let still = GaussianConfig { shift_px: 0, ..config() };
+            FeatureBank::new(&pictures.iter().collect::<Vec<_>>(), 1, &still).unwrap().unexplained_share()
+        };
+        let (still, mixed, noise) = (share(0.0), share(0.3), share(1.0));
+        assert!(still < 1e-6 && (0.1..0.9).contains(&mixed) && noise > 0.8, "{still} {mixed} {noise}");
+    }
+
+    #[test]
     fn a_fit_without_a_fold_is_the_fit_to_the_other_pictures() {
         let pictures = pictures(27, 32);
         let all: Vec<&Image> = pictures.iter().collect();
@@ -234,7 +273,7 @@ mod tests {
         };
         let copies = Copies::gather((stay.len(), 1), (cells, bank.config.dimensions), true, of);
         let shape = (bank.columns, bank.rows, bank.channels);
-        let rest = FeatureBank::of_copies(shape, bank.projection, bank.config, copies).fit(None).unwrap();
+        let rest = FeatureBank::of_copies(shape, bank.source, bank.config, copies).fit(None).unwrap();
         // Sums are taken about another origin.
         for (a, b) in [
             (&without.mean, &rest.mean),

@@ -14,7 +14,6 @@ use rayon::prelude::*;
 
 use super::Gaussian;
 use crate::image::Map;
-use crate::model::CELL;
 
 /// Displacements in cells that are tried besides none.
 const DISPLACEMENTS: [(isize, isize); 8] =
@@ -74,7 +73,7 @@ impl Gaussian {
 
     /// log π of no displacement and of each other.
     fn log_prior(&self) -> (f32, [f32; 8]) {
-        let scale = -0.5 * (CELL as f32 / self.displacement_px).powi(2);
+        let scale = -0.5 * (self.cell_px() as f32 / self.displacement_px).powi(2);
         let mut log_prior = DISPLACEMENTS.map(|(dx, dy)| scale * (dx * dx + dy * dy) as f32);
         let total = (1.0 + log_prior.iter().map(|log| log.exp()).sum::<f32>()).ln();
         log_prior.iter_mut().for_each(|log| *log -= total);

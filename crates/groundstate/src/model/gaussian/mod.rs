@@ -15,13 +15,16 @@ mod copies;
 mod displacement;
 mod moments;
 mod projection;
+mod source;
 #[cfg(test)]
 mod tests;
 mod variation;
 
 pub use bank::FeatureBank;
 pub(super) use bank::invert_factors;
-pub(super) use projection::{Projection, Projector};
+pub(crate) use projection::Projection;
+pub(super) use projection::Projector;
+pub(crate) use source::Source;
 
 use groundstate_nn::{Backend, Features, Pyramid};
 use rayon::prelude::*;
@@ -81,6 +84,9 @@ pub enum GaussianError {
         /// Its range.
         expected: &'static str,
     },
+    /// The features were to be layers that the network does not have.
+    #[error("the network has no layers at 1/4, 1/8 and 1/16 of the resolution")]
+    Layers,
     /// Stored arrays do not fit together.
     #[error("array {name} of the reference energy has {found} values, expected {expected}")]
     Array {
@@ -114,8 +120,7 @@ const AT_ONCE: usize = 8;
 /// The fitted energy.
 ///
 /// # Shapes
-/// With g = rows × columns cells, d features a cell and k kept dimensions: `centre` d, `whitening`
-/// k × d, `mean` g × k, `variation` any number × g × k (orthonormal), `factor` g × k(k+1)/2 (rows of the
+/// With g = rows × columns cells and k dimensions: `mean` g × k, `variation` any number × g × k (orthonormal), `factor` g × k(k+1)/2 (rows of the
 /// lower-triangular L⁻¹, Σ = L Lᵀ).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gaussian {
@@ -129,8 +134,7 @@ pub struct Gaussian {
     pub dimensions: usize,
     /// Standard deviation of the displacement that free energies sum out, in pixels.
     pub displacement_px: f32,
-    pub(crate) centre: Vec<f32>,
-    pub(crate) whitening: Vec<f32>,
+    pub(crate) source: Source,
     pub(crate) mean: Vec<f32>,
     pub(crate) variation: Vec<f32>,
     pub(crate) factor: Vec<f32>,
@@ -167,8 +171,8 @@ impl Gaussian {
     /// Names the first array of a wrong length.
     pub fn check(self) -> Result<Self, GaussianError> {
         let (k, g) = (self.dimensions, self.columns * self.rows);
-        let lengths = [&self.centre, &self.whitening, &self.mean, &self.factor].map(Vec::len);
-        check_lengths(self.channels, k, g, lengths)?;
+        self.source.check(self.channels, k)?;
+        check_positions(k, g, [self.mean.len(), self.factor.len()])?;
         check_displacement(self.displacement_px)?;
         if !self.variation.len().is_multiple_of(g * k) {
             return Err(GaussianError::Array {
@@ -183,24 +187,23 @@ impl Gaussian {
     fn check_shape(&self, batch: &Batch) {
         assert_eq!(
             (batch.width, batch.height, batch.channels),
-            (self.columns * CELL, self.rows * CELL, self.channels),
+            (self.columns * self.cell_px(), self.rows * self.cell_px(), self.channels),
             "preprocessing gives the pictures the shape that the energy was fitted to"
         );
     }
 
-    fn pyramid(&self) -> Pyramid {
-        Pyramid::new(self.columns * CELL, self.rows * CELL, self.channels)
+    /// Edge of a cell in pixels.
+    pub(super) fn cell_px(&self) -> usize {
+        self.source.cell_px()
     }
 
-    fn projector(&self) -> Projector<'_> {
-        Projector::new(&self.centre, &self.whitening)
-    }
-
-    /// Projected features less the mean picture.
-    fn deviation(&self, projector: &Projector, features: &Features) -> Vec<f32> {
-        let mut deviation = projector.apply(features);
-        deviation.iter_mut().zip(&self.mean).for_each(|(d, m)| *d -= m);
-        deviation
+    /// Projected features less the mean picture, and what the way back takes if it is `wanted`.
+    fn deviations(&self, batch: &Batch, wanted: bool) -> (Vec<Vec<f32>>, Vec<Features>) {
+        let (mut deviations, features) = self.source.forward(batch, wanted);
+        for deviation in &mut deviations {
+            deviation.iter_mut().zip(&self.mean).for_each(|(d, m)| *d -= m);
+        }
+        (deviations, features)
     }
 
     /// Takes what varies in whole pictures out of their deviations.
@@ -304,16 +307,30 @@ pub(super) fn check_lengths(
     positions: usize,
     [centre, whitening, mean, factor]: [usize; 4],
 ) -> Result<(), GaussianError> {
+    check_projection(channels, k, [centre, whitening])?;
+    check_positions(k, positions, [mean, factor])
+}
+
+/// Checks the lengths of `centre` and `whitening` of k dimensions.
+fn check_projection(channels: usize, k: usize, found: [usize; 2]) -> Result<(), GaussianError> {
     let d = Pyramid::dimensions(channels);
     if k == 0 || k > d {
         return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
     }
-    for (name, found, expected) in [
-        ("centre", centre, d),
-        ("whitening", whitening, k * d),
-        ("mean", mean, positions * k),
-        ("factor", factor, positions * k * (k + 1) / 2),
-    ] {
+    check_arrays(["centre", "whitening"], found, [d, k * d])
+}
+
+/// Checks the lengths of `mean` and `factor` of k dimensions at some positions.
+fn check_positions(k: usize, positions: usize, found: [usize; 2]) -> Result<(), GaussianError> {
+    check_arrays(["mean", "factor"], found, [positions * k, positions * k * (k + 1) / 2])
+}
+
+fn check_arrays(
+    names: [&'static str; 2],
+    found: [usize; 2],
+    expected: [usize; 2],
+) -> Result<(), GaussianError> {
+    for ((name, found), expected) in names.into_iter().zip(found).zip(expected) {
         if found != expected {
             return Err(GaussianError::Array { name, found, expected });
         }
@@ -325,48 +342,39 @@ impl Gaussian {
     /// As [`Energy::evaluate`], with local energies of a form.
     pub(super) fn evaluate_as(&self, form: Form, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         self.check_shape(batch);
-        let (pyramid, projector) = (self.pyramid(), self.projector());
-        let some = batch.values.chunks(AT_ONCE * batch.picture_len());
-        some.flat_map(|some| {
-            let pictures = some.par_chunks_exact(batch.picture_len());
-            let (mut deviations, features): (Vec<Vec<f32>>, Vec<Option<Features>>) = pictures
-                .map(|picture| {
-                    let features = pyramid.forward(picture);
-                    (self.deviation(&projector, &features), wanted.gradient.then_some(features))
-                })
-                .unzip();
-            let features: Vec<Features> = features.into_iter().flatten().collect();
-            let seen = if wanted.free { deviations.clone() } else { Vec::new() };
-            self.unvary(&mut deviations);
-            let unvaried = if wanted.free { deviations.clone() } else { Vec::new() };
-            self.multiply_factors(&mut deviations);
-            let mut whitened = deviations;
-            let local = whitened.par_iter().map(|whitened| self.energies(whitened));
-            let mut found: Vec<Evaluated> =
-                local.map(|local| Evaluated { local, free: None, gradient: None }).collect();
-            for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
-                found.free = Some(self.free_energies(seen, unvaried, &found.local));
-            }
-            if form == Form::Distance {
-                found.par_iter_mut().zip(&mut whitened).for_each(|(found, y)| self.distances(found, y));
-            }
-            if wanted.gradient {
-                // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
-                self.whiten_adjoint(&mut whitened);
-            }
-            found.par_iter_mut().zip(&features).zip(&whitened).for_each(|((found, features), slopes)| {
-                let weights = projector.adjoint(slopes, self.columns);
-                found.gradient = Some(pyramid.backward(features, &weights));
-            });
-            found
-        })
-        .collect()
+        batch
+            .parts(AT_ONCE)
+            .flat_map(|some| {
+                let (mut deviations, features) = self.deviations(&some, wanted.gradient);
+                let seen = if wanted.free { deviations.clone() } else { Vec::new() };
+                self.unvary(&mut deviations);
+                let unvaried = if wanted.free { deviations.clone() } else { Vec::new() };
+                self.multiply_factors(&mut deviations);
+                let mut whitened = deviations;
+                let local = whitened.par_iter().map(|whitened| self.energies(whitened));
+                let mut found: Vec<Evaluated> =
+                    local.map(|local| Evaluated { local, free: None, gradient: None }).collect();
+                for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
+                    found.free = Some(self.free_energies(seen, unvaried, &found.local));
+                }
+                if form == Form::Distance {
+                    found.par_iter_mut().zip(&mut whitened).for_each(|(found, y)| self.distances(found, y));
+                }
+                if wanted.gradient {
+                    // The slope of ½ |L⁻¹ δ|² is L⁻ᵀ y.
+                    self.whiten_adjoint(&mut whitened);
+                    let gradients = self.source.pull_back(&some, &features, &whitened);
+                    found.iter_mut().zip(gradients).for_each(|(found, of)| found.gradient = Some(of));
+                }
+                found
+            })
+            .collect()
     }
 }
 
 impl Energy for Gaussian {
     fn stride(&self) -> usize {
-        CELL
+        self.cell_px()
     }
 
     fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {

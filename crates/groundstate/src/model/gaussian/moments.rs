@@ -42,6 +42,14 @@ impl Moments {
         Self { count: copies.count(), sum, products }
     }
 
+    /// The variance of the `k` features of a cell about the origin, the mean over cells of their sum.
+    pub(super) fn variance(&self, k: usize) -> f64 {
+        let diagonal = |products: &[f32]| (0..k).map(|i| f64::from(products[i * (i + 3) / 2])).sum::<f64>();
+        let cells = self.products.chunks_exact(k * (k + 1) / 2);
+        let count = (cells.len() * self.count) as f64;
+        cells.map(diagonal).sum::<f64>() / count
+    }
+
     /// The sums without those of some of the copies.
     pub(super) fn without(&self, mut part: Moments) -> Moments {
         part.count = self.count - part.count;

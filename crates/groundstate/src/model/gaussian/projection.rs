@@ -11,11 +11,11 @@ const LEAST_SPREAD: f64 = 1e-3;
 
 /// Features φ of length d become W (φ − c) of length k.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::model) struct Projection {
+pub(crate) struct Projection {
     /// c: d values.
-    pub(in crate::model) centre: Vec<f32>,
+    pub(crate) centre: Vec<f32>,
     /// W: k × d.
-    pub(in crate::model) matrix: Vec<f32>,
+    pub(crate) matrix: Vec<f32>,
 }
 
 impl Projection {
