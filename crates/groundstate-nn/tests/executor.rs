@@ -197,7 +197,7 @@ fn pictures_of_one_pixel() {
 
 #[test]
 fn wide_layers_with_winograd_at_any_size() {
-    for (channels, height, width) in [(16, 4, 4), (32, 7, 13), (48, 17, 6), (64, 33, 30)] {
+    for (channels, height, width) in [(16, 4, 4), (32, 7, 13), (48, 17, 6), (64, 33, 30), (128, 12, 16)] {
         let layer = standardised(conv(1, channels, 3, 1, Activation::Silu));
         Case::new(middle(channels, layer), 2, height, width)
             .check(&format!("{channels} at {height}×{width}"));
@@ -265,18 +265,26 @@ fn large_pictures_that_go_through_in_groups_change_no_bit() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let case = Case::new(everything(20), 3, 24, 20);
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| case.run(&mut case.executor(4, Backend::detect())))
-    };
-    let one = run(1);
-    for threads in [2, 3, 7] {
-        let many = run(threads);
-        assert_eq!(one.energies, many.energies);
-        assert_eq!(one.input, many.input);
-        assert_eq!(one.first, many.first);
-        assert_eq!(one.second, many.second);
+    let wide = |channels| middle(channels, standardised(conv(1, channels, 3, 1, Activation::Silu)));
+    // Weight gradients of small maps are shared out by channels, those of large ones by tiles.
+    let cases = [
+        Case::new(everything(20), 3, 24, 20),
+        Case::new(wide(128), 1, 16, 16),
+        Case::new(wide(32), 2, 64, 64),
+    ];
+    for (case, backend) in cases.iter().flat_map(|c| Backend::available().into_iter().map(move |b| (c, b))) {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.run(&mut case.executor(4, backend)))
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            let many = run(threads);
+            assert_eq!(one.energies, many.energies);
+            assert_eq!(one.input, many.input);
+            assert_eq!(one.first, many.first);
+            assert_eq!(one.second, many.second);
+        }
     }
 }
 

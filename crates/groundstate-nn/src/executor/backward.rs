@@ -1,8 +1,8 @@
 //! Adjoints: from weights on the energies back to the picture or to the parameters.
 
-use super::build::{Node, Step};
+use super::build::{Convolution, Node, Step};
 use super::correlation::Operands;
-use super::forward::Given;
+use super::forward::{Given, Written};
 use super::{Done, Executor};
 use crate::kernels::epilogue::{Combine, Epilogue};
 use crate::parameters::Parameters;
@@ -31,23 +31,25 @@ impl Executor {
             self.recur(de, Target::Picture, None);
         }
         self.span = 0..self.images;
-        let node = &self.nodes[0];
-        let layout = node.gradient_layout;
-        let gradient = node.buffers.gradient.as_slice();
-        let row_len = layout.width * layout.channels;
-        let rows = self.gradient_map.chunks_exact_mut(row_len).take(self.images * layout.height);
-        for (row, to) in rows.enumerate() {
-            let from = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
-            if layout.stride == layout.channels {
-                to.copy_from_slice(&gradient[from..from + row_len]);
-                continue;
-            }
-            for (pixel, to) in to.chunks_exact_mut(layout.channels).enumerate() {
-                let from = from + pixel * layout.stride;
-                to.copy_from_slice(&gradient[from..from + layout.channels]);
-            }
-        }
+        self.read_gradient_map();
         self.done = Done::InputGradient;
+    }
+
+    fn read_gradient_map(&mut self) {
+        let map = Written(self.gradient_map.as_mut_ptr());
+        let (layout, gradient) = (self.nodes[0].gradient_layout, self.nodes[0].buffers.gradient.as_slice());
+        let (channels, row_len) = (layout.channels, layout.width * layout.channels);
+        self.rows(&layout, |row, from| {
+            // SAFETY: the map has this row, which one task writes.
+            let to = unsafe { map.slice(row * row_len, row_len) };
+            let from = &gradient[from..from + layout.width * layout.stride];
+            if layout.stride == channels {
+                return to.copy_from_slice(from);
+            }
+            for (to, from) in to.chunks_exact_mut(channels).zip(from.chunks_exact(layout.stride)) {
+                to.copy_from_slice(&from[..channels]);
+            }
+        });
     }
 
     pub(super) fn run_parameter_gradient(&mut self, de: &[f32], gradient: &mut Parameters) {
@@ -165,10 +167,14 @@ impl Executor {
     pub(super) fn clear_acting_gradients(&mut self) {
         for node in &mut self.nodes {
             if let Step::Convolution(convolution) = &mut node.step {
-                convolution.d_acting.fill(0.0);
                 convolution.d_bias.fill(0.0);
             }
         }
+        self.workers.run(self.nodes.len(), |index, _| {
+            let Some(convolution) = self.nodes[index].convolution() else { return };
+            // SAFETY: each task has its own node.
+            unsafe { convolution.d_acting.ptr().write_bytes(0, convolution.d_acting.len()) };
+        });
     }
 
     /// Adds the correlation of a convolution's input with its adjoint to the acting weights' gradient: the one
@@ -180,20 +186,18 @@ impl Executor {
             Input::Value => self.nodes[i].buffers.value.ptr(),
             Input::Tangent => self.nodes[i].buffers.tangent.ptr(),
         });
-        let depth = input.map_or(0, |i| self.nodes[i].layout.channels);
-        let out = self.nodes[index].layout.channels;
         let (Step::Convolution(convolution), Some(x)) = (&mut self.nodes[index].step, x) else { return };
-        let plan = convolution.correlation.as_mut().expect("planned for this purpose");
+        let Convolution { correlation, tensors, stored, d_acting, d_bias, .. } = &mut **convolution;
+        let plan = correlation.as_ref().expect("planned for this purpose");
         let operands = Operands { images: self.images, x: Given(x), g: Given(g) };
-        let d_bias = (given == Input::Value).then_some(convolution.d_bias.as_mut_slice());
+        let d_weight = match stored {
+            Some(_) => d_acting.as_mut_slice(),
+            None => &mut gradient.tensors[tensors.weight].data,
+        };
+        let d_bias = (given == Input::Value).then_some(d_bias.as_mut_slice());
         // SAFETY: both buffers hold `images` images in the layouts the plan was made for, and only the
         // correlation runs.
-        unsafe { plan.run(self.kernels, &self.workers, &mut self.shared, operands, d_bias) }
-        let d_acting = match &convolution.stored {
-            Some(_) => &mut convolution.d_acting,
-            None => &mut gradient.tensors[convolution.tensors.weight].data,
-        };
-        plan.add_to(d_acting, depth, out);
+        unsafe { plan.run(self.kernels, &self.workers, &self.shared, operands, d_weight, d_bias) }
     }
 }
 

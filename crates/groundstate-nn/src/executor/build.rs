@@ -2,7 +2,7 @@
 
 use super::convolution::Pass;
 use super::correlation::CorrelationPlan;
-use super::entry::{Entry, PictureGradient};
+use super::entry::{Entry, PictureGradient, only_reader};
 use super::layout::Layout;
 use super::{ExecutorOptions, Purpose};
 use crate::buffer::Buffer;
@@ -70,18 +70,22 @@ pub(super) struct Convolution {
     pub(super) correlation: Option<CorrelationPlan>,
     /// Biases, padded.
     pub(super) bias: Buffer,
-    /// Stored weights and gains, where the acting weights are standardised.
-    pub(super) stored: Option<(Vec<f32>, Vec<f32>)>,
+    /// What the acting weights are made of, where they are standardised.
+    pub(super) stored: Option<Stored>,
     /// Gradient of standardised weights as they act, `taps, in, out` (holds these weights during `load`; empty
     /// if there are none), and of the bias.
-    pub(super) d_acting: Vec<f32>,
+    pub(super) d_acting: Buffer,
     pub(super) d_bias: Vec<f32>,
-    /// Acting weights during `load`: `taps, in, padded out`, empty if there is no padding, and
-    /// `taps, out, padded in`.
-    pub(super) padded: Vec<f32>,
-    pub(super) transposed: Vec<f32>,
+    /// Kernel places.
+    pub(super) taps: usize,
     /// Padded channels of the input's gradient.
     pub(super) input_width: usize,
+}
+
+/// Weights and gains as they were loaded.
+pub(super) struct Stored {
+    pub(super) weight: Buffer,
+    pub(super) gain: Buffer,
 }
 
 /// One input of a layer without parameters.
@@ -143,28 +147,31 @@ pub(super) fn nodes(
                         PictureGradient::new(kernels, form, &gradient_layout, to, entry.picture(), depth)
                     }),
                     bias: Buffer::zeros(layout.stride),
-                    stored: standardise.then(|| (vec![0.0; weights], vec![0.0; out])),
-                    d_acting: vec![0.0; if *standardise { weights } else { 0 }],
+                    stored: standardise
+                        .then(|| Stored { weight: Buffer::zeros(weights), gain: Buffer::zeros(out) }),
+                    d_acting: Buffer::zeros(if *standardise { weights } else { 0 }),
                     d_bias: vec![0.0; out],
-                    padded: vec![0.0; if layout.stride == out { 0 } else { taps * depth * layout.stride }],
-                    transposed: vec![0.0; if backward { taps * out * input_gradient.stride } else { 0 }],
+                    taps,
                     input_width: input_gradient.stride,
                 }))
             }
+            _ if is_folded(network, index) => Step::Linear(Vec::new()),
             layer => {
                 let in_place = entry.as_ref().is_some_and(|e| e.join == Some(index));
-                Step::Linear(linear(layer, &node.inputs, index, &layouts, in_place))
+                Step::Linear(linear(layer, &sources(network, index), index, &layouts, in_place))
             }
         };
+        let folded = is_folded(network, index);
         let on_image = on_image[index];
         let joined = entry
             .as_ref()
             .and_then(|e| Some((e.join?, e.channels.iter().find(|(input, _)| *input == index)?.1)));
         let bypassed = blocked.is_some_and(|e| index == 0 || e.join == Some(index));
-        let holds = Holds { value: joined.is_none(), gradient: index == 0 || !bypassed };
+        let holds =
+            Holds { value: joined.is_none() && !folded, gradient: (index == 0 || !bypassed) && !folded };
         let buffers = buffers(&step, batch, (&layout, &gradient_layout), holds, on_image, options.purpose);
         Node {
-            inputs: node.inputs.clone(),
+            inputs: if folded { Vec::new() } else { sources(network, index).iter().map(|s| s.0).collect() },
             step,
             layout,
             gradient_layout,
@@ -176,6 +183,23 @@ pub(super) fn nodes(
         }
     };
     Ok(network.nodes().iter().enumerate().map(plan).collect())
+}
+
+/// Whether a change of size is left to the concatenation that alone reads it.
+fn is_folded(network: &Network, index: usize) -> bool {
+    let nodes = network.nodes();
+    matches!(nodes[index].layer, Layer::Upsample | Layer::AveragePool)
+        && only_reader(nodes, index).is_some_and(|(_, reader)| reader.layer == Layer::Concat)
+}
+
+/// The nodes that a node reads, with the layer that says how: its own, or that of a folded node in between.
+fn sources(network: &Network, index: usize) -> Vec<(usize, &Layer)> {
+    let (nodes, node) = (network.nodes(), &network.nodes()[index]);
+    let source = |&input: &usize| match is_folded(network, input) {
+        true => (nodes[input].inputs[0], &nodes[input].layer),
+        false => (input, &node.layer),
+    };
+    node.inputs.iter().map(source).collect()
 }
 
 /// Layout of each node's value and of its gradient. Both are padded to whole vectors, except arrays of a few
@@ -241,9 +265,10 @@ fn buffers(
     }
 }
 
+/// One gather for each source of a layer without parameters.
 fn linear(
     layer: &Layer,
-    inputs: &[usize],
+    sources: &[(usize, &Layer)],
     index: usize,
     layouts: &[(Layout, Layout)],
     in_place: bool,
@@ -251,15 +276,15 @@ fn linear(
     let (value, gradient) = layouts[index];
     let mut first = 0;
     let mut gathers = Vec::new();
-    for (slot, &input) in inputs.iter().enumerate() {
-        let (from, from_gradient) = layouts[input];
-        let (there, back, back_factor, factor) = match layer {
-            Layer::Upsample => (Mapping::Half, Mapping::Double, 1.0, 1.0),
-            Layer::AveragePool => (Mapping::Double, Mapping::Half, 0.25, 0.25),
-            _ => (Mapping::Same, Mapping::Same, 1.0, 1.0),
+    for (slot, &(source, how)) in sources.iter().enumerate() {
+        let (from, from_gradient) = layouts[source];
+        let (there, back, factor) = match how {
+            Layer::Upsample => (Mapping::Half, Mapping::Double, 1.0),
+            Layer::AveragePool => (Mapping::Double, Mapping::Half, 0.25),
+            _ => (Mapping::Same, Mapping::Same, 1.0),
         };
         let mut forward = gather(there, factor, &from, 0, &value, first);
-        let mut backward = gather(back, back_factor, &gradient, first, &from_gradient, 0);
+        let mut backward = gather(back, factor, &gradient, first, &from_gradient, 0);
         if *layer == Layer::Concat {
             forward.channels = from.channels;
             backward.channels = from.channels;

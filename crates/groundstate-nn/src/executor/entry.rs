@@ -7,8 +7,10 @@
 
 use super::convolution::Pass;
 use super::layout::Layout;
+use crate::buffer::Buffer;
 use crate::kernels::Kernels;
 use crate::kernels::direct::Direct;
+use crate::kernels::winograd::WeightRows;
 use crate::layer::{Layer, Node, padding};
 use crate::network::Network;
 
@@ -66,7 +68,7 @@ impl Entry {
 }
 
 /// The node that reads node `index`, if there is exactly one and it does so once.
-fn only_reader(nodes: &[Node], index: usize) -> Option<(usize, &Node)> {
+pub(super) fn only_reader(nodes: &[Node], index: usize) -> Option<(usize, &Node)> {
     let mut readers = nodes.iter().enumerate().flat_map(|(i, node)| {
         node.inputs.iter().filter(move |&&input| input == index).map(move |_| (i, node))
     });
@@ -78,7 +80,7 @@ fn only_reader(nodes: &[Node], index: usize) -> Option<(usize, &Node)> {
 pub(super) struct PictureGradient {
     pub(super) pass: Pass,
     /// Weights during `load`: `window, window, out, padded values of a block`.
-    weights: Vec<f32>,
+    weights: Buffer,
     /// Values of a block, padded.
     width: usize,
     kernel: usize,
@@ -140,7 +142,7 @@ impl PictureGradient {
         let places = window.length * window.length;
         PictureGradient {
             pass: Pass::direct(kernels, vec![(geometry, (0..places).collect())]),
-            weights: vec![0.0; places * output.channels * width],
+            weights: Buffer::zeros(places * output.channels * width),
             width,
             kernel,
             stride,
@@ -153,7 +155,10 @@ impl PictureGradient {
     }
 
     /// Takes the acting weights, `taps, in, out`.
-    pub(super) fn load(&mut self, kernels: &Kernels, acting: &[f32]) {
+    ///
+    /// # Safety
+    /// No other thread touches these weights.
+    pub(super) unsafe fn load(&self, kernels: &Kernels, acting: &[f32]) {
         let Self { width, kernel, stride, window, first, channels, depth, out, .. } = *self;
         // The kernel's row (or column) that leads from pixel `a` of a block to place `place` of the window.
         let tap = |a: usize, place: usize| {
@@ -161,18 +166,23 @@ impl PictureGradient {
             let tap = (a + padding(kernel)) as isize - stride as isize * output;
             usize::try_from(tap).ok().filter(|&tap| tap < kernel)
         };
-        for (place, weights) in self.weights.chunks_exact_mut(out * width).enumerate() {
+        for place in 0..window.length * window.length {
             let (y, x) = (place / window.length, place % window.length);
             for (a, b) in (0..BLOCK).flat_map(|a| (0..BLOCK).map(move |b| (a, b))) {
                 let (Some(down), Some(across)) = (tap(a, y), tap(b, x)) else { continue };
                 for channel in 0..channels {
                     let from = &acting[((down * kernel + across) * depth + first + channel) * out..][..out];
                     let at = (a * BLOCK + b) * channels + channel;
-                    weights[at..].iter_mut().step_by(width).zip(from).for_each(|(to, &w)| *to = w);
+                    for (o, &weight) in from.iter().enumerate() {
+                        // SAFETY: the caller's contract; the place is within the weights.
+                        unsafe { *self.weights.ptr().add((place * out + o) * width + at) = weight }
+                    }
                 }
             }
         }
-        self.pass.pack(kernels, &self.weights, out);
+        let rows = WeightRows { weights: self.weights.ptr(), place: out * width, channels: 0..out };
+        // SAFETY: the rows are all there, and the caller's contract.
+        unsafe { self.pass.pack(kernels, &rows) }
     }
 
     /// Values allocated.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::build::{Buffers, Convolution, Linear, Node, Step};
 use super::convolution::{Method, Part, Pass, TASK_COST};
+use super::layout::Layout;
 use super::{Done, Executor};
 use crate::kernels::direct::Direct;
 use crate::kernels::epilogue::{Combine, Epilogue};
@@ -14,6 +15,8 @@ use crate::kernels::winograd::{Tiles, Winograd};
 const MIN_TILES: usize = 8;
 /// Multiply-adds' worth of one gather task: pixels times channels.
 const GATHER_TASK: usize = 1 << 16;
+/// Rows of pixels of one copying task.
+const ROWS: usize = 16;
 
 impl Executor {
     pub(super) fn run_forward(&mut self, x: &[f32], noise_levels: &[f32]) {
@@ -37,7 +40,7 @@ impl Executor {
             self.span = span.clone();
             for index in 0..self.nodes.len() {
                 match &self.nodes[index].step {
-                    Step::Image => self.write_picture(x, |buffers| &mut buffers.value),
+                    Step::Image => self.write_picture(x, |buffers| buffers.value.ptr()),
                     Step::Coordinates => {}
                     Step::NoiseLevel => self.write_levels(index, noise_levels),
                     Step::Convolution(convolution) => self.activate(index, convolution),
@@ -198,29 +201,38 @@ impl Executor {
     }
 
     /// Copies the span's pictures of `x` into the padded buffer that `which` picks, at the picture's home.
-    pub(super) fn write_picture(
-        &mut self,
-        x: &[f32],
-        which: impl Fn(&mut Buffers) -> &mut crate::buffer::Buffer,
-    ) {
+    pub(super) fn write_picture(&self, x: &[f32], which: impl Fn(&Buffers) -> *mut f32) {
         let (channels, (home, first)) = (self.nodes[0].layout.channels, self.nodes[0].home);
-        let layout = self.nodes[home].layout;
-        let buffer = which(&mut self.nodes[home].buffers).as_mut_slice();
-        let rows = self.span.start * layout.height..self.span.end * layout.height;
-        for (row, x) in rows.clone().zip(x.chunks_exact(layout.width * channels).skip(rows.start)) {
-            let to =
-                row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0) + first;
+        let (layout, buffer) = (self.nodes[home].layout, which(&self.nodes[home].buffers));
+        let (buffer, stride) = (Written(buffer), layout.stride);
+        self.rows(&layout, |row, to| {
+            let x = &x[row * layout.width * channels..][..layout.width * channels];
+            // SAFETY: each row of pixels of the buffer is written by one task.
+            let to = unsafe { buffer.slice(to + first, layout.width * stride - first) };
             match channels {
-                _ if layout.stride == channels => buffer[to..to + x.len()].copy_from_slice(x),
-                1 => copy_pixels::<1>(x, &mut buffer[to..], layout.stride),
-                3 => copy_pixels::<3>(x, &mut buffer[to..], layout.stride),
+                _ if stride == channels => to.copy_from_slice(x),
+                1 => copy_pixels::<1>(x, to, stride),
+                3 => copy_pixels::<3>(x, to, stride),
                 _ => {
-                    for (x, to) in x.chunks_exact(channels).zip(buffer[to..].chunks_mut(layout.stride)) {
+                    for (x, to) in x.chunks_exact(channels).zip(to.chunks_mut(stride)) {
                         to[..channels].copy_from_slice(x);
                     }
                 }
             }
-        }
+        });
+    }
+
+    /// Calls `each` for all rows of pixels of the span, with the row's number, counted through all images, and its
+    /// offset in a buffer of this layout.
+    pub(super) fn rows(&self, layout: &Layout, each: impl Fn(usize, usize) + Sync) {
+        let rows = self.span.start * layout.height..self.span.end * layout.height;
+        self.workers.run(rows.len().div_ceil(ROWS), |task, _| {
+            let first = rows.start + task * ROWS;
+            for row in first..(first + ROWS).min(rows.end) {
+                let (image, y) = (row / layout.height, row % layout.height);
+                each(row, image * layout.image + layout.at(y as isize, 0));
+            }
+        });
     }
 
     fn write_levels(&mut self, index: usize, levels: &[f32]) {
@@ -240,6 +252,23 @@ impl Executor {
 fn copy_pixels<const C: usize>(from: &[f32], to: &mut [f32], stride: usize) {
     for (from, to) in from.as_chunks::<C>().0.iter().zip(to.chunks_mut(stride)) {
         to[..C].copy_from_slice(from);
+    }
+}
+
+/// An array of which tasks write different parts.
+pub(super) struct Written(pub(super) *mut f32);
+// SAFETY: see `slice`.
+unsafe impl Sync for Written {}
+
+impl Written {
+    /// A part of it.
+    ///
+    /// # Safety
+    /// The part is in the array, and nothing else touches it meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "parts are disjoint")]
+    pub(super) unsafe fn slice(&self, first: usize, len: usize) -> &mut [f32] {
+        // SAFETY: the caller's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(first), len) }
     }
 }
 

@@ -16,9 +16,11 @@ mod weights;
 mod workers;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use build::{Node, Step};
 use correlation::Shared;
+use weights::Loading;
 use workers::Workers;
 
 use crate::kernels::{Backend, Kernels};
@@ -77,7 +79,8 @@ pub struct Executor {
     purpose: Purpose,
     batch: usize,
     nodes: Vec<Node>,
-    workers: Workers,
+    workers: Arc<Workers>,
+    loading: Loading,
     shared: Shared,
     /// Images of the last `forward`.
     images: usize,
@@ -139,6 +142,7 @@ impl Executor {
         let (map_height, map_width) = network.output_size(height, width)?;
         let gradient = options.purpose >= Purpose::InputGradient;
         let picture = height * width * network.input_channels();
+        let loading = Loading::new(&nodes);
         let mut executor = Executor {
             network: network.clone(),
             kernels,
@@ -146,7 +150,8 @@ impl Executor {
             purpose: options.purpose,
             batch,
             nodes,
-            workers: Workers::new(scratch),
+            workers: Arc::new(Workers::new(scratch)),
+            loading,
             shared,
             images: 0,
             group,
@@ -208,7 +213,7 @@ impl Executor {
     /// # Panics
     /// Before `load`, or when a length is not as above.
     pub fn forward(&mut self, x: &[f32], noise_levels: &[f32]) -> &[f32] {
-        self.in_pool(|this| this.run_forward(x, noise_levels));
+        self.together(|this| this.run_forward(x, noise_levels));
         self.energy_map()
     }
 
@@ -221,7 +226,7 @@ impl Executor {
     /// Before `forward`, when `de` has another length, or when the purpose does not include it.
     pub fn input_gradient(&mut self, de: &[f32]) -> &[f32] {
         self.require(Purpose::InputGradient, Done::Energies, "input_gradient needs a forward pass first");
-        self.in_pool(|this| this.run_input_gradient(de));
+        self.together(|this| this.run_input_gradient(de));
         self.gradient_map()
     }
 
@@ -239,7 +244,7 @@ impl Executor {
             Done::Energies,
             "parameter_gradient needs a forward pass first",
         );
-        self.in_pool(|this| this.run_parameter_gradient(de, gradient));
+        self.together(|this| this.run_parameter_gradient(de, gradient));
     }
 
     /// Adds ∂/∂θ of Σ v·(∂(Σ p·e)/∂x) + Σ de·e to `gradient`, where p are the weights given to
@@ -256,7 +261,7 @@ impl Executor {
     /// network, or when the purpose does not include it.
     pub fn second_order(&mut self, v: &[f32], de: &[f32], gradient: &mut Parameters) {
         self.require(Purpose::SecondOrder, Done::InputGradient, "second_order must follow input_gradient");
-        self.in_pool(|this| this.run_second_order(v, de, gradient));
+        self.together(|this| this.run_second_order(v, de, gradient));
     }
 
     fn require(&self, purpose: Purpose, done: Done, what: &str) {
@@ -264,9 +269,11 @@ impl Executor {
         assert!(self.done >= done, "{what}");
     }
 
-    /// Runs on a thread of the pool, so that the many short parallel steps need no hand-over.
-    fn in_pool(&mut self, run: impl FnOnce(&mut Self) + Send) {
-        if self.workers.count() == 1 { run(self) } else { rayon::scope(|_| run(self)) }
+    /// Runs with the pool's threads at hand.
+    fn together(&mut self, run: impl FnOnce(&mut Self) + Send) {
+        let workers = Arc::clone(&self.workers);
+        let mut run = Some(run);
+        workers.together(&mut || run.take().expect("an operation runs once")(self));
     }
 
     fn map_len(&self) -> usize {
@@ -293,7 +300,7 @@ impl Node {
         let Some(c) = self.convolution() else { return 0 };
         let passes = std::iter::once(&c.forward).chain(&c.backward).map(|p| p.scratch(kernels.lanes));
         let correlation = c.correlation.as_ref().map_or(0, |p| p.scratch(kernels.lanes));
-        passes.chain([correlation]).max().unwrap_or(0)
+        passes.chain([correlation, c.packing_scratch(self.layout.stride)]).max().unwrap_or(0)
     }
 
     /// Values allocated for it.
@@ -301,11 +308,7 @@ impl Node {
         let weights = self.convolution().map_or(0, |c| {
             let backward = c.backward.as_ref().map_or(0, |p| p.weights.len());
             let picture = c.picture.as_ref().map_or(0, |p| p.len());
-            c.forward.weights.len()
-                + backward
-                + picture
-                + c.correlation.as_ref().map_or(0, |p| p.len())
-                + c.bias.len()
+            c.forward.weights.len() + backward + picture + c.bias.len()
         });
         self.map_len() + weights
     }

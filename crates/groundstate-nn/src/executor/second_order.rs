@@ -20,7 +20,7 @@ impl Executor {
         );
         self.done = Done::Energies;
         self.clear_acting_gradients();
-        self.write_picture(v, |buffers| &mut buffers.tangent);
+        self.write_picture(v, |buffers| buffers.tangent.ptr());
         for index in 1..self.nodes.len() {
             if !self.nodes[index].on_image {
                 continue;

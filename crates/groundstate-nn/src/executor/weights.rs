@@ -1,12 +1,58 @@
 //! Parameters in, gradients out: standardisation, padding and packing around the kernels.
 
-use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
-
-use super::build::{Convolution, Node, Step};
+use super::build::{Convolution, Node, Step, Stored};
 use super::{Done, Executor};
-use crate::kernels::Kernels;
-use crate::parameters::{ConvTensors, Parameters};
-use crate::standardise::{standardise, standardise_gradient};
+use crate::buffer::Buffer;
+use crate::kernels::Task;
+use crate::kernels::winograd::WeightRows;
+use crate::parameters::Parameters;
+use crate::simd::Simd;
+use crate::standardise::{GROUP, standardise_gradient_group, standardise_group};
+
+/// Channels that one task packs.
+const CHANNELS: usize = 16;
+
+/// The tasks of `load`, in two steps.
+pub(super) struct Loading {
+    /// Node and first channel of each group of weights that are standardised.
+    standardised: Vec<(usize, usize)>,
+    packed: Vec<(usize, Packing)>,
+}
+
+/// What of a convolution's weights is packed by one task: all that the picture's gradient needs, or the rows of
+/// channels from this one on.
+#[derive(Clone, Copy)]
+enum Packing {
+    Picture,
+    Forward(usize),
+    Backward(usize),
+}
+
+impl Loading {
+    pub(super) fn new(nodes: &[Node]) -> Loading {
+        let mut loading = Loading { standardised: Vec::new(), packed: Vec::new() };
+        for (index, node) in nodes.iter().enumerate() {
+            let Some(convolution) = node.convolution() else { continue };
+            let out = node.layout.channels;
+            if convolution.stored.is_some() {
+                loading.standardised.extend((0..out).step_by(GROUP).map(|first| (index, first)));
+            }
+            let rows = |count: usize| (0..count).step_by(CHANNELS);
+            let forward = rows(nodes[node.inputs[0]].layout.channels).map(Packing::Forward);
+            let backward = convolution.backward.iter().flat_map(|_| rows(out)).map(Packing::Backward);
+            let picture = convolution.picture.iter().map(|_| Packing::Picture);
+            loading.packed.extend(forward.chain(backward).chain(picture).map(|packing| (index, packing)));
+        }
+        loading
+    }
+}
+
+impl Convolution {
+    /// Scratch values for packing.
+    pub(super) fn packing_scratch(&self, width: usize) -> usize {
+        self.taps * CHANNELS * width.max(self.input_width)
+    }
+}
 
 impl Executor {
     /// Takes the weights for all that follows; needed before the first `forward` and after each change of
@@ -19,14 +65,103 @@ impl Executor {
         let matches = parameters.iter().len() == expected.len()
             && parameters.iter().zip(&expected).all(|((name, shape, _), e)| name == e.0 && shape == e.1);
         assert!(matches, "parameters of another network");
-        let kernels = self.kernels;
-        let channels: Vec<usize> = self.nodes.iter().map(|n| n.layout.channels).collect();
-        self.nodes.par_iter_mut().for_each(|node| {
-            let depth = node.inputs.first().map_or(0, |&i| channels[i]);
-            load_node(node, kernels, depth, parameters);
+        for node in &mut self.nodes {
+            let Step::Convolution(convolution) = &mut node.step else { continue };
+            let bias = &parameters.tensors[convolution.tensors.bias].data;
+            convolution.bias.as_mut_slice()[..bias.len()].copy_from_slice(bias);
+        }
+        self.together(|this| {
+            let Loading { standardised, packed } = &this.loading;
+            this.workers.run(standardised.len(), |task, _| {
+                let (index, first) = standardised[task];
+                this.standardise(index, first, parameters);
+            });
+            this.workers.run(packed.len(), |task, scratch| {
+                let (index, packing) = packed[task];
+                // SAFETY: each task packs rows of its own, and the scratch was sized for it.
+                unsafe { this.pack(index, packing, parameters, scratch) }
+            });
         });
         self.done = Done::Nothing;
         self.loaded = true;
+    }
+
+    /// Keeps a group of weights and standardises it.
+    fn standardise(&self, index: usize, first: usize, parameters: &Parameters) {
+        let Some(convolution) = self.nodes[index].convolution() else { return };
+        let (Some(Stored { weight: kept, gain: kept_gain }), Some(gain)) =
+            (&convolution.stored, convolution.tensors.gain)
+        else {
+            return;
+        };
+        let weight = &parameters.tensors[convolution.tensors.weight].data;
+        let gain = &parameters.tensors[gain].data;
+        let (out, count) = (gain.len(), GROUP.min(gain.len() - first));
+        // SAFETY: all buffers are as long as the weights, or the gains; each task has its own group of channels.
+        unsafe {
+            for at in (first..weight.len()).step_by(out) {
+                kept.ptr().add(at).copy_from_nonoverlapping(weight[at..].as_ptr(), count);
+            }
+            kept_gain.ptr().add(first).copy_from_nonoverlapping(gain[first..].as_ptr(), count);
+            self.backend.run(Standardise { weight, gain, first, acting: convolution.d_acting.ptr() });
+        }
+    }
+
+    /// Packs some rows of one convolution's weights.
+    ///
+    /// # Safety
+    /// No other thread touches these rows or the scratch, which is as large as `packing_scratch` says.
+    unsafe fn pack(&self, index: usize, packing: Packing, parameters: &Parameters, scratch: *mut f32) {
+        let node = &self.nodes[index];
+        let Some(convolution) = node.convolution() else { return };
+        let Convolution { tensors, forward, backward, picture, stored, d_acting, taps, input_width, .. } =
+            convolution;
+        let acting = match stored {
+            Some(_) => d_acting.as_slice(),
+            None => &parameters.tensors[tensors.weight].data,
+        };
+        let (depth, out) = (self.nodes[node.inputs[0]].layout.channels, node.layout.channels);
+        let width = node.layout.stride;
+        // SAFETY: the caller's contract; rows are within the weights, or in the scratch.
+        unsafe {
+            match packing {
+                Packing::Picture => {
+                    let picture = picture.as_ref().expect("planned with it");
+                    picture.load(self.kernels, acting);
+                }
+                Packing::Forward(first) => {
+                    let channels = first..(first + CHANNELS).min(depth);
+                    let mut rows = WeightRows {
+                        weights: acting.as_ptr().add(first * out),
+                        place: depth * out,
+                        channels: channels.clone(),
+                    };
+                    if width != out {
+                        let scratch = std::slice::from_raw_parts_mut(scratch, taps * channels.len() * width);
+                        for (row, to) in scratch.chunks_exact_mut(width).enumerate() {
+                            let (tap, channel) = (row / channels.len(), first + row % channels.len());
+                            to[..out].copy_from_slice(&acting[(tap * depth + channel) * out..][..out]);
+                            to[out..].fill(0.0);
+                        }
+                        rows.weights = scratch.as_ptr();
+                        rows.place = channels.len() * width;
+                    }
+                    forward.pack(self.kernels, &rows);
+                }
+                Packing::Backward(first) => {
+                    let channels = first..(first + CHANNELS).min(out);
+                    let place = channels.len() * input_width;
+                    let scratch = std::slice::from_raw_parts_mut(scratch, taps * place);
+                    for (acting, to) in acting.chunks_exact(depth * out).zip(scratch.chunks_exact_mut(place))
+                    {
+                        let columns = Columns { from: &acting[first..], pitch: out, rows: depth };
+                        self.backend.run(Transpose { columns, to, width: *input_width });
+                    }
+                    let rows = WeightRows { weights: scratch.as_ptr(), place, channels };
+                    backward.as_ref().expect("planned with it").pack(self.kernels, &rows);
+                }
+            }
+        }
     }
 
     /// Adds the convolutions' own gradients to those of the parameters: of biases, and of standardised weights
@@ -36,10 +171,90 @@ impl Executor {
             let Convolution { tensors, stored, d_acting, d_bias, .. } = convolution;
             let to = &mut gradient.tensors[tensors.bias].data;
             to.iter_mut().zip(d_bias).for_each(|(d, &b)| *d += b);
-            if let (Some(gain), Some((weight, gains))) = (tensors.gain, stored) {
-                let (d_weight, d_gain) = two(&mut gradient.tensors, tensors.weight, gain);
-                standardise_gradient(weight, gains, d_acting, &mut d_weight.data, &mut d_gain.data);
+            let (Some(gain), Some(stored)) = (tensors.gain, stored) else { continue };
+            let (d_weight, d_gain) = two(&mut gradient.tensors, tensors.weight, gain);
+            assert_eq!((d_weight.data.len(), d_gain.data.len()), (stored.weight.len(), stored.gain.len()));
+            let to = Gradients { weight: d_weight.data.as_mut_ptr(), gain: d_gain.data.as_mut_ptr() };
+            self.workers.run(stored.gain.len().div_ceil(GROUP), |task, _| {
+                self.backend.run(StandardiseGradient { stored, d_acting, first: task * GROUP, to });
+            });
+        }
+    }
+}
+
+/// Where standardised weights' gradients go. Tasks share them by groups of channels.
+#[derive(Clone, Copy)]
+struct Gradients {
+    weight: *mut f32,
+    gain: *mut f32,
+}
+
+// SAFETY: tasks touch different channels.
+unsafe impl Sync for Gradients {}
+
+/// [`standardise_group`].
+struct Standardise<'a> {
+    weight: &'a [f32],
+    gain: &'a [f32],
+    first: usize,
+    acting: *mut f32,
+}
+
+impl Task for Standardise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: whoever makes the task has this group of channels for itself.
+        unsafe { standardise_group(self.weight, self.gain, self.first, self.acting) }
+    }
+}
+
+/// [`standardise_gradient_group`].
+struct StandardiseGradient<'a> {
+    stored: &'a Stored,
+    d_acting: &'a Buffer,
+    first: usize,
+    to: Gradients,
+}
+
+impl Task for StandardiseGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { stored: Stored { weight, gain }, d_acting, first, to } = self;
+        let stored = (weight.as_slice(), gain.as_slice());
+        // SAFETY: as above.
+        unsafe { standardise_gradient_group(stored, d_acting.as_slice(), first, to.weight, to.gain) }
+    }
+}
+
+/// Some columns of a matrix, from the first value of `from` on.
+struct Columns<'a> {
+    from: &'a [f32],
+    pitch: usize,
+    rows: usize,
+}
+
+/// Writes columns as rows, `width` apart, with zeros behind.
+struct Transpose<'a> {
+    columns: Columns<'a>,
+    to: &'a mut [f32],
+    width: usize,
+}
+
+impl Task for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { columns: Columns { from, pitch, rows }, to, width } = self;
+        for (column, to) in to.chunks_exact_mut(width).enumerate() {
+            for (row, to) in to[..rows].iter_mut().enumerate() {
+                *to = from[row * pitch + column];
             }
+            to[rows..].fill(0.0);
         }
     }
 }
@@ -48,66 +263,4 @@ impl Executor {
 fn two<T>(items: &mut [T], first: usize, second: usize) -> (&mut T, &mut T) {
     let [a, b] = items.get_disjoint_mut([first, second]).expect("two different tensors");
     (a, b)
-}
-
-/// Writes a `depth × out` matrix as columns, into rows `width` apart. Some lines at a time, or they would compete
-/// for the same cache sets.
-fn transpose(from: &[f32], to: &mut [f32], (depth, out): (usize, usize), width: usize) {
-    const LINES: usize = 16;
-    for first in (0..depth).step_by(LINES) {
-        let lines = LINES.min(depth - first);
-        let from = &from[first * out..][..lines * out];
-        for (o, to) in to.chunks_exact_mut(width).enumerate() {
-            to[first..first + lines].iter_mut().enumerate().for_each(|(c, w)| *w = from[c * out + o]);
-        }
-    }
-}
-
-/// Packs one convolution's weights for both directions.
-fn load_node(node: &mut Node, kernels: &Kernels, depth: usize, parameters: &Parameters) {
-    let (out, width) = (node.layout.channels, node.layout.stride);
-    let Step::Convolution(convolution) = &mut node.step else { return };
-    let Convolution {
-        tensors,
-        forward,
-        backward,
-        picture,
-        bias,
-        stored,
-        padded,
-        transposed,
-        input_width,
-        d_acting,
-        ..
-    } = &mut **convolution;
-    let ConvTensors { weight, bias: bias_at, gain } = *tensors;
-    let weight = &parameters.tensors[weight].data;
-    bias.as_mut_slice()[..out].copy_from_slice(&parameters.tensors[bias_at].data);
-    let acting: &[f32] = match (gain, stored) {
-        (Some(gain), Some((kept, gains))) => {
-            kept.copy_from_slice(weight);
-            gains.copy_from_slice(&parameters.tensors[gain].data);
-            standardise(kept, gains, d_acting);
-            d_acting
-        }
-        _ => weight,
-    };
-    if width == out {
-        forward.pack(kernels, acting, depth);
-    } else {
-        for (row, padded) in acting.chunks_exact(out).zip(padded.chunks_exact_mut(width)) {
-            padded[..out].copy_from_slice(row);
-        }
-        forward.pack(kernels, padded, depth);
-    }
-    if let Some(picture) = picture {
-        picture.load(kernels, acting);
-    }
-    if let Some(backward) = backward {
-        for (tap, acting) in acting.chunks_exact(depth * out).enumerate() {
-            let rows = &mut transposed[tap * out * *input_width..][..out * *input_width];
-            transpose(acting, rows, (depth, out), *input_width);
-        }
-        backward.pack(kernels, transposed, out);
-    }
 }

@@ -110,53 +110,56 @@ impl Epilogue {
     pub(crate) unsafe fn finish<S: Simd>(&self, sums: *const f32, vectors: usize, at: usize, channel: usize) {
         // SAFETY: the caller's contract, passed on.
         unsafe {
+            if let Epilogue::Block { target, row, values } = *self {
+                for (y, sums) in [sums, sums.add(values)].into_iter().enumerate() {
+                    let to = target.add(at + y * row);
+                    // Pixels of three or four channels: what is spoilt is at most the pixel behind.
+                    if matches!(values, 6 | EIGHT) && values + EIGHT <= vectors * S::LANES {
+                        to.cast::<[f32; EIGHT]>()
+                            .write_unaligned(sums.cast::<[f32; EIGHT]>().read_unaligned());
+                    } else {
+                        for i in 0..values {
+                            *to.add(i) = *sums.add(i);
+                        }
+                    }
+                }
+                return;
+            }
+            for i in (0..vectors).map(|v| v * S::LANES) {
+                self.finish_vector::<S>(S::load(sums.add(i)), at + i, channel + i);
+            }
+        }
+    }
+
+    /// Finishes one vector of sums, which are not of a block.
+    ///
+    /// # Safety
+    /// As [`Epilogue::finish`].
+    #[inline(always)]
+    pub(crate) unsafe fn finish_vector<S: Simd>(&self, sums: S::V, at: usize, channel: usize) {
+        // SAFETY: the caller's contract, passed on.
+        unsafe {
             match *self {
                 Epilogue::Activate { activation, bias, value, slope, curvature } => {
-                    for i in 0..vectors {
-                        let i = i * S::LANES;
-                        let z = S::add(S::load(sums.add(i)), S::load(bias.add(channel + i)));
-                        let (a, d, c) = activate::<S>(activation, z);
-                        S::store(value.add(at + i), a);
-                        if !slope.is_null() {
-                            S::store(slope.add(at + i), d);
-                        }
-                        if !curvature.is_null() {
-                            S::store(curvature.add(at + i), c);
-                        }
+                    let z = S::add(sums, S::load(bias.add(channel)));
+                    let (a, d, c) = activate::<S>(activation, z);
+                    S::store(value.add(at), a);
+                    if !slope.is_null() {
+                        S::store(slope.add(at), d);
+                    }
+                    if !curvature.is_null() {
+                        S::store(curvature.add(at), c);
                     }
                 }
-                Epilogue::Combine(combine) => {
-                    for i in 0..vectors {
-                        let i = i * S::LANES;
-                        combine.finish::<S>(S::load(sums.add(i)), at + i);
-                    }
-                }
-                Epilogue::Block { target, row, values } => {
-                    for (y, sums) in [sums, sums.add(values)].into_iter().enumerate() {
-                        let to = target.add(at + y * row);
-                        // Pixels of three or four channels: what is spoilt is at most the pixel behind.
-                        if matches!(values, 6 | EIGHT) && values + EIGHT <= vectors * S::LANES {
-                            to.cast::<[f32; EIGHT]>()
-                                .write_unaligned(sums.cast::<[f32; EIGHT]>().read_unaligned());
-                        } else {
-                            for i in 0..values {
-                                *to.add(i) = *sums.add(i);
-                            }
-                        }
-                    }
-                }
+                Epilogue::Combine(combine) => combine.finish::<S>(sums, at),
                 Epilogue::Tangent { target, slope, bend } => {
-                    for i in 0..vectors {
-                        let i = i * S::LANES;
-                        let rate = S::load(sums.add(i));
-                        if !bend.is_null() {
-                            S::store(bend.add(at + i), S::mul(S::load(bend.add(at + i)), rate));
-                        }
-                        let value =
-                            if slope.is_null() { rate } else { S::mul(rate, S::load(slope.add(at + i))) };
-                        S::store(target.add(at + i), value);
+                    if !bend.is_null() {
+                        S::store(bend.add(at), S::mul(S::load(bend.add(at)), sums));
                     }
+                    let value = if slope.is_null() { sums } else { S::mul(sums, S::load(slope.add(at))) };
+                    S::store(target.add(at), value);
                 }
+                Epilogue::Block { .. } => unreachable!("blocks are finished whole"),
             }
         }
     }

@@ -137,11 +137,13 @@ unsafe fn sum<S: Simd>(
             let lower = S::add(S::load(from.add(down)), S::load(from.add(down + right)));
             value = S::add(upper, lower);
         }
-        let mut sums = [0.0f32; 16];
-        S::store(sums.as_mut_ptr(), S::mul(value, S::splat(geometry.factor)));
+        value = S::mul(value, S::splat(geometry.factor));
         if valid < S::LANES {
+            let mut sums = [0.0f32; 16];
+            S::store(sums.as_mut_ptr(), value);
             sums[valid..S::LANES].fill(0.0);
+            value = S::load(sums.as_ptr());
         }
-        epilogue.finish::<S>(sums.as_ptr(), 1, at, 0);
+        epilogue.finish_vector::<S>(value, at, 0);
     }
 }

@@ -25,7 +25,7 @@ use direct::Direct;
 use epilogue::Epilogue;
 use gather::Gather;
 use weight_gradient::Correlation;
-use winograd::{GradientTiles, PlaceProduct, Tiles, Winograd};
+use winograd::{Shares, TileProducts, Tiles, WeightRows, Winograd};
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,13 +93,11 @@ pub(crate) struct Kernels {
     /// [`winograd::tiles`].
     pub(crate) winograd: unsafe fn(&Tiles<'_>, &Epilogue),
     /// [`winograd::transform_weights`].
-    pub(crate) winograd_weights: unsafe fn(&Winograd, *const f32, usize, &[usize], *mut f32),
-    /// [`winograd::transform_tiles`].
-    pub(crate) winograd_gradient_tiles: unsafe fn(&GradientTiles<'_>),
-    /// [`winograd::accumulate`].
-    pub(crate) winograd_accumulate: unsafe fn(&PlaceProduct<'_>),
+    pub(crate) winograd_weights: unsafe fn(&Winograd, &WeightRows, &[usize], *mut f32),
+    /// [`winograd::tile_products`].
+    pub(crate) winograd_products: unsafe fn(&TileProducts<'_>),
     /// [`winograd::finish_weights`].
-    pub(crate) winograd_finish: unsafe fn(&Winograd, *const f32, &[usize], usize, *mut f32),
+    pub(crate) winograd_finish: unsafe fn(&Winograd, &Shares, &[usize], usize, Range<usize>, *mut f32),
     /// [`weight_gradient::pack_gradient`].
     pub(crate) pack_gradient: unsafe fn(&Direct, *const f32, *mut f32, usize, *mut f32),
     /// [`weight_gradient::correlate`].
@@ -121,8 +119,7 @@ macro_rules! backend {
                 gather,
                 winograd,
                 winograd_weights,
-                winograd_gradient_tiles,
-                winograd_accumulate,
+                winograd_products,
                 winograd_finish,
                 pack_gradient,
                 correlate,
@@ -144,24 +141,26 @@ macro_rules! backend {
                 unsafe { winograd::tiles::<$simd, $two, $one>(task, e) }
             }
             $(#[$feature])?
-            unsafe fn winograd_weights(g: &Winograd, w: *const f32, depth: usize, taps: &[usize], to: *mut f32) {
+            unsafe fn winograd_weights(g: &Winograd, w: &WeightRows, taps: &[usize], to: *mut f32) {
                 // SAFETY: as above.
-                unsafe { winograd::transform_weights::<$simd>(g, w, depth, taps, to) }
+                unsafe { winograd::transform_weights::<$simd>(g, w, taps, to) }
             }
             $(#[$feature])?
-            unsafe fn winograd_gradient_tiles(task: &GradientTiles<'_>) {
+            unsafe fn winograd_products(task: &TileProducts<'_>) {
                 // SAFETY: as above.
-                unsafe { winograd::transform_tiles::<$simd>(task) }
+                unsafe { winograd::tile_products::<$simd, $correlation>(task) }
             }
             $(#[$feature])?
-            unsafe fn winograd_accumulate(task: &PlaceProduct<'_>) {
+            unsafe fn winograd_finish(
+                g: &Winograd,
+                s: &Shares,
+                taps: &[usize],
+                c: usize,
+                v: Range<usize>,
+                to: *mut f32,
+            ) {
                 // SAFETY: as above.
-                unsafe { winograd::accumulate::<$simd, $correlation>(task) }
-            }
-            $(#[$feature])?
-            unsafe fn winograd_finish(g: &Winograd, sums: *const f32, taps: &[usize], c: usize, to: *mut f32) {
-                // SAFETY: as above.
-                unsafe { winograd::finish_weights::<$simd>(g, sums, taps, c, to) }
+                unsafe { winograd::finish_weights::<$simd>(g, s, taps, c, v, to) }
             }
             $(#[$feature])?
             unsafe fn pack_gradient(g: &Direct, from: *const f32, to: *mut f32, pixels: usize, bias: *mut f32) {

@@ -1,6 +1,6 @@
 //! Adam with decoupled weight decay.
 
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::{Deserialize, Serialize};
 
@@ -79,9 +79,9 @@ impl AdamW {
         assert!(self.mean.same_form(gradient), "moments and gradient of two different networks");
         assert!(parameters.same_form(gradient), "parameters and gradient of two different networks");
         let backend = Backend::detect();
-        let moments = self.mean.tensors.iter_mut().zip(&mut self.square.tensors);
-        let given = parameters.tensors.iter_mut().zip(&gradient.tensors);
-        for ((p, g), (m, s)) in given.zip(moments) {
+        let moments = self.mean.tensors.par_iter_mut().zip(&mut self.square.tensors);
+        let given = parameters.tensors.par_iter_mut().zip(&gradient.tensors);
+        given.zip(moments).for_each(|((p, g), (m, s))| {
             let decay = if p.name.ends_with(".weight") { learning_rate * weight_decay } else { 0.0 };
             let keep = (1.0 - decay) as f32;
             let given = p.data.par_chunks_mut(SHARE).zip(g.data.par_chunks(SHARE));
@@ -90,7 +90,7 @@ impl AdamW {
                 let scalars = Scalars { new1, new2, keep, rate, root, epsilon };
                 backend.run(Step { parameters: p, gradient: g, mean: m, square: s, scalars });
             });
-        }
+        });
     }
 }
 

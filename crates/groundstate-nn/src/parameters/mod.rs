@@ -6,7 +6,9 @@ mod load;
 pub use initialise::LastLayer;
 pub use load::ParametersError;
 
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::{Deserialize, Serialize};
 
@@ -122,12 +124,12 @@ impl Parameters {
 
     /// Sets every number to 0.
     pub fn set_zero(&mut self) {
-        self.tensors.iter_mut().for_each(|t| t.data.fill(0.0));
+        self.tensors.par_iter_mut().for_each(|t| t.data.fill(0.0));
     }
 
     /// Multiplies every number by `factor`.
     pub fn scale(&mut self, factor: f32) {
-        self.tensors.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= factor));
+        self.tensors.par_iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= factor));
     }
 
     /// Adds `factor · other`.
@@ -140,10 +142,8 @@ impl Parameters {
 
     /// Euclidean norm over all tensors, summed in double precision.
     pub fn l2_norm(&self) -> f64 {
-        let mut sums = [0f64; 8];
-        for tensor in &self.tensors {
-            Backend::detect().run(Squares { values: &tensor.data, sums: &mut sums });
-        }
+        let squares = |tensor: &Tensor| Backend::detect().run(Squares(&tensor.data));
+        let sums: Vec<f64> = self.tensors.par_iter().map(squares).collect();
         sums.iter().sum::<f64>().sqrt()
     }
 
@@ -169,30 +169,29 @@ impl Parameters {
     /// When the two do not have the same form.
     pub(crate) fn zip_mut(&mut self, other: &Parameters, f: impl Fn(&mut f32, &f32) + Sync) {
         assert_eq!(self.tensors.len(), other.tensors.len(), "parameters of two different networks");
-        for (a, b) in self.tensors.iter_mut().zip(&other.tensors) {
+        self.tensors.par_iter_mut().zip(&other.tensors).for_each(|(a, b)| {
             assert_eq!(a.shape, b.shape, "parameters of two different networks, at {}", a.name);
             a.data.par_chunks_mut(SHARE).zip(b.data.par_chunks(SHARE)).for_each(|(a, b)| {
                 a.iter_mut().zip(b).for_each(|(a, b)| f(a, b));
             });
-        }
+        });
     }
 }
 
-/// Adds squares to eight sums in turn: one alone would wait for each addition.
-struct Squares<'a> {
-    values: &'a [f32],
-    sums: &'a mut [f64; 8],
-}
+/// The sum of squares: eight sums in turn, as one alone would wait for each addition.
+struct Squares<'a>(&'a [f32]);
 
 impl Task for Squares<'_> {
-    type Output = ();
+    type Output = f64;
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let (whole, rest) = self.values.as_chunks::<8>();
+    unsafe fn run<S: Simd>(self) -> f64 {
+        let mut sums = [0f64; 8];
+        let (whole, rest) = self.0.as_chunks::<8>();
         for values in whole {
-            self.sums.iter_mut().zip(values).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
+            sums.iter_mut().zip(values).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
         }
-        self.sums.iter_mut().zip(rest).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
+        sums.iter_mut().zip(rest).for_each(|(s, &v)| *s += f64::from(v) * f64::from(v));
+        sums.iter().sum()
     }
 }

@@ -13,7 +13,7 @@ use super::layout::Layout;
 use crate::buffer::Buffer;
 use crate::kernels::Kernels;
 use crate::kernels::direct::Direct;
-use crate::kernels::winograd::Winograd;
+use crate::kernels::winograd::{WeightRows, Winograd};
 
 /// Multiply-adds of one task: about 15 µs, small enough to share out, large enough not to notice.
 pub(super) const TASK_COST: usize = 1 << 19;
@@ -100,28 +100,23 @@ impl Pass {
         }
     }
 
-    /// Packs weights for this pass.
+    /// Packs some rows of weights for this pass; rows are as long as the padded channels of its output.
     ///
-    /// # Shapes
-    /// `weights`: `kernel · kernel, depth, width`, with `depth` the true channels of the pass's input and
-    /// `width` the padded channels of its output.
-    pub(super) fn pack(&mut self, kernels: &Kernels, weights: &[f32], depth: usize) {
-        match &self.method {
-            Method::Winograd(parts) => {
-                for Part { geometry, taps, offset } in parts {
-                    let places = taps.iter().max().map_or(0, |t| t + 1);
-                    assert!(weights.len() >= places * depth * geometry.vectors * kernels.lanes);
-                    // SAFETY: every tap is within the weights, and the packed buffer was sized for the parts.
-                    unsafe {
-                        let packed = self.weights.ptr().add(*offset);
-                        (kernels.winograd_weights)(geometry, weights.as_ptr(), depth, taps, packed);
+    /// # Safety
+    /// The rows are readable for all kernel places, and no other thread touches the packed ones.
+    pub(super) unsafe fn pack(&self, kernels: &Kernels, rows: &WeightRows) {
+        // SAFETY: the packed buffer was sized for the parts, and the caller's contract.
+        unsafe {
+            match &self.method {
+                Method::Winograd(parts) => {
+                    for Part { geometry, taps, offset } in parts {
+                        (kernels.winograd_weights)(geometry, rows, taps, self.weights.ptr().add(*offset));
                     }
                 }
-            }
-            Method::Direct(parts) => {
-                let packed = self.weights.as_mut_slice();
-                for part in parts {
-                    pack_part(part, kernels.lanes, weights, depth, &mut packed[part.offset..]);
+                Method::Direct(parts) => {
+                    for part in parts {
+                        pack_part(part, kernels.lanes, rows, self.weights.ptr().add(part.offset));
+                    }
                 }
             }
         }
@@ -142,18 +137,23 @@ fn place<G>(parts: Vec<(G, Vec<usize>)>, len: impl Fn(&G) -> usize) -> (Vec<Part
 
 /// Copies rows of weights into blocks of two vectors (a last single one if odd). Rows for padding channels
 /// of the input stay zero.
-fn pack_part(part: &Part<Direct>, lanes: usize, weights: &[f32], depth: usize, packed: &mut [f32]) {
+///
+/// # Safety
+/// As [`Pass::pack`], for the packed weights of this part.
+unsafe fn pack_part(part: &Part<Direct>, lanes: usize, rows: &WeightRows, packed: *mut f32) {
     let width = part.geometry.vectors * lanes;
-    let rows = part.geometry.depth();
-    let padded = rows / part.taps.len();
+    let depth = part.geometry.depth();
+    let padded = depth / part.taps.len();
     for first in (0..width).step_by(2 * lanes) {
         let columns = (width - first).min(2 * lanes);
-        let block = &mut packed[first * rows..][..columns * rows];
         for (place, &tap) in part.taps.iter().enumerate() {
-            for c in 0..depth {
-                let from = (tap * depth + c) * width + first;
-                let to = (place * padded + c) * columns;
-                block[to..to + columns].copy_from_slice(&weights[from..from + columns]);
+            for (row, channel) in rows.channels.clone().enumerate() {
+                // SAFETY: the caller's contract.
+                unsafe {
+                    let from = rows.weights.add(tap * rows.place + row * width + first);
+                    let to = packed.add(first * depth + (place * padded + channel) * columns);
+                    to.copy_from_nonoverlapping(from, columns);
+                }
             }
         }
     }

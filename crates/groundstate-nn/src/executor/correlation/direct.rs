@@ -3,8 +3,7 @@
 use super::super::convolution::direct_forward;
 use super::super::layout::Layout;
 use super::super::workers::Workers;
-use super::{Need, Operands, Shared};
-use crate::buffer::Buffer;
+use super::{Need, Operands, Shared, Target};
 use crate::kernels::Kernels;
 use crate::kernels::direct::Direct;
 use crate::kernels::weight_gradient::{Correlation, PANEL};
@@ -23,7 +22,7 @@ pub(super) struct DirectPlan {
     input_image: usize,
     output_image: usize,
     /// Ranges that the batch's output rows are cut into, each summed by itself.
-    pub(super) splits: usize,
+    splits: usize,
     /// Output rows of one packing task.
     pack_rows: usize,
     /// Padded output channels.
@@ -62,7 +61,7 @@ impl DirectPlan {
         let pixels = self.geometry.rows * self.geometry.cols;
         Need {
             gradients: batch * pixels * self.width,
-            inputs: 0,
+            sums: self.splits * self.geometry.depth() * self.width,
             bias: batch * self.pack_bands() * self.width,
         }
     }
@@ -72,26 +71,29 @@ impl DirectPlan {
         (PANEL.max(self.geometry.cols) + 1) * lanes
     }
 
-    /// Packs the gradient, then correlates; returns how many partial bias gradients it left.
+    /// Packs the gradient, correlates, and adds the sums to the target; returns how many partial bias gradients it
+    /// left.
     ///
     /// # Safety
-    /// As [`CorrelationPlan::run`](super::CorrelationPlan::run); `sums` is as large as planned.
+    /// As [`CorrelationPlan::run`](super::CorrelationPlan::run).
     pub(super) unsafe fn run(
         &self,
         kernels: &Kernels,
         workers: &Workers,
         shared: &Shared,
         operands: Operands,
-        sums: &mut Buffer,
+        target: Target,
     ) -> usize {
         let Operands { images, x, g } = operands;
         let geometry = &self.geometry;
         let bands = self.pack_bands();
         let (width, pixels) = (self.width, geometry.rows * geometry.cols);
-        let (packed, bias) = (&shared.gradients, &shared.bias);
+        let (packed, bias, sums) = (&shared.gradients, &shared.bias, &shared.sums);
         workers.run(images * bands, |task, _| {
             let (image, band) = (task / bands, task % bands);
             let first = band * self.pack_rows;
+            // SAFETY: as below.
+            unsafe { bias.ptr().add(task * width).write_bytes(0, width) };
             for row in first..(first + self.pack_rows).min(geometry.rows) {
                 // SAFETY: one row of one image, and its place in the packed gradient: tasks are disjoint,
                 // and the buffers were sized by `need`.
@@ -103,8 +105,6 @@ impl DirectPlan {
                 }
             }
         });
-        sums.as_mut_slice().fill(0.0);
-        let sums = &*sums;
         let size = geometry.depth() * width;
         let units = geometry.depth().div_ceil(self.block);
         let rows = images * geometry.rows;
@@ -117,10 +117,21 @@ impl DirectPlan {
             // SAFETY: each task has its own rows of its own split; the panel is the task's own.
             unsafe {
                 let sums = sums.ptr().add(split * size + first * width);
+                sums.write_bytes(0, count * width);
                 let (x, packed) = (x.image(0, 0), packed.ptr().cast_const());
                 let image = self.input_image;
                 let task = Correlation { geometry, x, image, packed, from, to, first, count, sums };
                 (kernels.correlate)(&task, panel);
+            }
+        });
+        let padded = geometry.depth() / target.taps;
+        workers.run(target.depth, |channel, _| {
+            for (tap, split) in (0..target.taps).flat_map(|tap| (0..self.splits).map(move |s| (tap, s))) {
+                // SAFETY: each task has its own input channel.
+                unsafe {
+                    let row = split * size + (tap * padded + channel) * width;
+                    target.add(tap, channel, 0..target.out, sums.ptr().add(row));
+                }
             }
         });
         images * bands

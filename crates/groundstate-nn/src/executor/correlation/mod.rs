@@ -3,9 +3,9 @@
 mod direct;
 mod winograd;
 
+use std::ops::Range;
+
 use direct::DirectPlan;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 use winograd::WinogradPlan;
 
 use super::convolution::pays_correlation;
@@ -18,13 +18,11 @@ use crate::kernels::Kernels;
 /// Everything about one convolution's weight gradient that is known beforehand.
 pub(super) struct CorrelationPlan {
     method: Method,
-    /// The weight gradient, once or (to be added up in order) several times:
-    /// `kernel place, padded input channels, padded output channels`.
-    sums: Buffer,
-    /// Padded input and output channels.
-    depth: usize,
-    width: usize,
     taps: usize,
+    /// Input and output channels, and padded output channels.
+    depth: usize,
+    out: usize,
+    width: usize,
 }
 
 enum Method {
@@ -34,10 +32,10 @@ enum Method {
 
 /// Buffers that all convolutions use in turn.
 pub(super) struct Shared {
-    /// Packed or transformed gradients.
+    /// Packed gradients.
     gradients: Buffer,
-    /// Transformed inputs.
-    inputs: Buffer,
+    /// Sums of products, several times where they are to be added up in order.
+    sums: Buffer,
     /// Bias gradients of each task.
     bias: Buffer,
 }
@@ -46,7 +44,7 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Default)]
 struct Need {
     gradients: usize,
-    inputs: usize,
+    sums: usize,
     bias: usize,
 }
 
@@ -60,27 +58,58 @@ pub(super) struct Operands {
     pub(super) g: Given,
 }
 
+/// The weight gradient that is added to, `taps, depth, out`. Tasks share it by channels.
+#[derive(Clone, Copy)]
+struct Target {
+    weights: *mut f32,
+    taps: usize,
+    depth: usize,
+    out: usize,
+}
+
+// SAFETY: tasks write places of different channels.
+unsafe impl Sync for Target {}
+
+impl Target {
+    /// Adds to some columns of one row.
+    ///
+    /// # Safety
+    /// `row` is readable for `out` values, and no other thread touches these columns of this channel.
+    unsafe fn add(&self, tap: usize, channel: usize, columns: Range<usize>, row: *const f32) {
+        // SAFETY: the caller's contract.
+        let (to, row) = unsafe {
+            let to = self.weights.add((tap * self.depth + channel) * self.out + columns.start);
+            let row = row.add(columns.start);
+            (
+                std::slice::from_raw_parts_mut(to, columns.len()),
+                std::slice::from_raw_parts(row, columns.len()),
+            )
+        };
+        to.iter_mut().zip(row).for_each(|(t, s)| *t += s);
+    }
+}
+
 impl Shared {
     /// Large enough for each of `plans`.
     pub(super) fn new<'a>(batch: usize, plans: impl Iterator<Item = &'a CorrelationPlan>) -> Shared {
         let needs = plans.map(|plan| match &plan.method {
             Method::Direct(direct) => direct.need(batch),
-            Method::Winograd(winograd) => winograd.need(batch),
+            Method::Winograd(winograd) => winograd.need(),
         });
         let need = needs.fold(Need::default(), |a, b| Need {
             gradients: a.gradients.max(b.gradients),
-            inputs: a.inputs.max(b.inputs),
+            sums: a.sums.max(b.sums),
             bias: a.bias.max(b.bias),
         });
         Shared {
             gradients: Buffer::zeros(need.gradients),
-            inputs: Buffer::zeros(need.inputs),
+            sums: Buffer::zeros(need.sums),
             bias: Buffer::zeros(need.bias),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.gradients.len() + self.inputs.len() + self.bias.len()
+        self.gradients.len() + self.sums.len() + self.bias.len()
     }
 }
 
@@ -92,75 +121,59 @@ impl CorrelationPlan {
         input: &Layout,
         output: &Layout,
     ) -> CorrelationPlan {
-        let size = kernel * kernel * input.stride * output.stride;
-        let (method, copies) = if pays_correlation(kernels.lanes, batch, (kernel, stride), input, output) {
-            (Method::Winograd(WinogradPlan::new(kernels, kernel, input, output)), 1)
+        let method = if pays_correlation(kernels.lanes, batch, (kernel, stride), input, output) {
+            Method::Winograd(WinogradPlan::new(kernels, batch, kernel, input, output))
         } else {
-            let plan = DirectPlan::new(kernels, batch, (kernel, stride), input, output);
-            let splits = plan.splits;
-            (Method::Direct(plan), splits)
+            Method::Direct(DirectPlan::new(kernels, batch, (kernel, stride), input, output))
         };
-        let sums = Buffer::zeros(copies * size);
-        CorrelationPlan { method, sums, depth: input.stride, width: output.stride, taps: kernel * kernel }
+        CorrelationPlan {
+            method,
+            taps: kernel * kernel,
+            depth: input.channels,
+            out: output.channels,
+            width: output.stride,
+        }
     }
 
     /// Scratch values of one task.
     pub(super) fn scratch(&self, lanes: usize) -> usize {
         match &self.method {
             Method::Direct(direct) => direct.scratch(lanes),
-            Method::Winograd(_) => 0,
+            Method::Winograd(winograd) => winograd.scratch(),
         }
     }
 
-    /// Values allocated.
-    pub(super) fn len(&self) -> usize {
-        let own = match &self.method {
-            Method::Direct(_) => 0,
-            Method::Winograd(winograd) => winograd.len(),
-        };
-        own + self.sums.len()
-    }
-
-    /// Sets the sums to the correlation of x with the gradient g; adds the bias gradient to `d_bias` if
-    /// given.
+    /// Adds the correlation of x with the gradient g to `d_weight` of shape `taps, depth, out`, and the bias gradient
+    /// to `d_bias` if given.
     ///
     /// # Safety
     /// The operands hold `images` images in the layouts given to `new`, and nothing writes them meanwhile.
     pub(super) unsafe fn run(
-        &mut self,
+        &self,
         kernels: &Kernels,
         workers: &Workers,
-        shared: &mut Shared,
+        shared: &Shared,
         operands: Operands,
+        d_weight: &mut [f32],
         d_bias: Option<&mut [f32]>,
     ) {
-        shared.bias.as_mut_slice().fill(0.0);
+        let Self { taps, depth, out, width, .. } = *self;
+        assert_eq!(d_weight.len(), taps * depth * out, "the gradient has the weights' form");
+        if operands.images == 0 {
+            return;
+        }
+        let target = Target { weights: d_weight.as_mut_ptr(), taps, depth, out };
         // SAFETY: the caller's contract.
         let partial = unsafe {
-            match &mut self.method {
-                Method::Direct(direct) => direct.run(kernels, workers, shared, operands, &mut self.sums),
-                Method::Winograd(winograd) => {
-                    winograd.run(kernels, workers, shared, operands, &mut self.sums)
-                }
+            match &self.method {
+                Method::Direct(direct) => direct.run(kernels, workers, shared, operands, target),
+                Method::Winograd(winograd) => winograd.run(kernels, workers, shared, operands, target),
             }
         };
         if let Some(d_bias) = d_bias {
-            for task in shared.bias.as_slice()[..partial * self.width].chunks_exact(self.width) {
+            for task in shared.bias.as_slice()[..partial * width].chunks_exact(width) {
                 d_bias.iter_mut().zip(task).for_each(|(d, t)| *d += t);
             }
         }
-    }
-
-    /// Adds the sums of the last `run`, copy by copy, to `d_weight` of shape `taps, depth, out`.
-    pub(super) fn add_to(&self, d_weight: &mut [f32], depth: usize, out: usize) {
-        let size = self.taps * self.depth * self.width;
-        d_weight.par_chunks_exact_mut(depth * out).enumerate().for_each(|(tap, d_weight)| {
-            for sums in self.sums.as_slice().chunks_exact(size) {
-                let rows = sums[tap * self.depth * self.width..].chunks_exact(self.width);
-                for (target, row) in d_weight.chunks_exact_mut(out).zip(rows) {
-                    target.iter_mut().zip(row).for_each(|(t, s)| *t += s);
-                }
-            }
-        });
     }
 }

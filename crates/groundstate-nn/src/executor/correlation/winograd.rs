@@ -1,124 +1,124 @@
-//! Weight gradients by Winograd's filtering, chunk by chunk of tiles.
+//! Weight gradients by Winograd's filtering, in shares of the tiles.
 
 use super::super::convolution::winograd_forward;
 use super::super::layout::Layout;
 use super::super::workers::Workers;
-use super::{Need, Operands, Shared};
-use crate::buffer::Buffer;
+use super::{Need, Operands, Shared, Target};
 use crate::kernels::Kernels;
-use crate::kernels::winograd::{GradientTiles, PlaceProduct, Winograd};
+use crate::kernels::winograd::{Shares, TileProducts, Winograd};
 
 /// Transformed values of one run of tiles, which is summed up before it is added to the sums of products:
-/// as many as a second-level cache holds. Part of the order of summation: not to depend on the machine.
+/// as many as a second-level cache holds. Part of the order of summation, as all sizes here: not to depend on the
+/// machine.
 const RUN_VALUES: usize = 200_000;
-/// Tiles of one transforming task.
-const TILES: usize = 8;
-/// Rows of a product in one task.
-const ROWS: usize = 48;
+/// Most shares of the tiles, for as many threads, and fewest tiles that are worth sums of their own.
+const SHARES: usize = 4;
+const SHARE_TILES: usize = 64;
+/// Input channels of one task of the last transform.
+const CHANNELS: usize = 8;
 
 /// Sizes of the tasks of one convolution.
 pub(super) struct WinogradPlan {
     /// The forward convolution and the kernel places of its taps.
     geometry: Winograd,
     taps: Vec<usize>,
-    /// Tiles of a run, and of a chunk: one run for each thread. Runs are added in order, so the result does
-    /// not depend on how many a chunk has.
+    /// Tiles of a run.
     run: usize,
-    chunk: usize,
+    /// Shares of the tiles, each with its own sums, and blocks of output vectors: tiles that are too few to be
+    /// shared are transformed for each block.
+    shares: usize,
+    block: usize,
     lanes: usize,
-    /// Sums of products: `place, depth, padded output channels`.
-    products: Buffer,
 }
 
 impl WinogradPlan {
-    pub(super) fn new(kernels: &Kernels, kernel: usize, input: &Layout, output: &Layout) -> WinogradPlan {
+    pub(super) fn new(
+        kernels: &Kernels,
+        batch: usize,
+        kernel: usize,
+        input: &Layout,
+        output: &Layout,
+    ) -> WinogradPlan {
         let (geometry, taps) = winograd_forward(kernels, kernel, input, output);
         let lanes = kernels.lanes;
-        let (inputs, gradients) = geometry.chunk_values(1, lanes);
-        let run = (RUN_VALUES / (inputs + gradients)).clamp(32, 256) / TILES * TILES;
-        let products = Buffer::zeros(geometry.weights(lanes));
-        WinogradPlan { geometry, taps, run, chunk: run * Workers::threads(), lanes, products }
+        let run = (RUN_VALUES / geometry.run_values(1, lanes)).clamp(16, 256) / 8 * 8;
+        let most = (batch * geometry.tiles() / SHARE_TILES).clamp(1, SHARES);
+        let shares = 1 << most.ilog2();
+        let vectors = geometry.vectors;
+        let block = if shares == 1 { vectors.div_ceil(2).next_multiple_of(2) } else { vectors };
+        WinogradPlan { geometry, taps, run, shares, block, lanes }
     }
 
-    pub(super) fn need(&self, batch: usize) -> Need {
-        let (inputs, gradients) = self.geometry.chunk_values(self.chunk, self.lanes);
-        let tasks = (batch * self.geometry.tiles()).div_ceil(TILES);
-        Need { gradients, inputs, bias: tasks * self.geometry.vectors * self.lanes }
+    pub(super) fn need(&self) -> Need {
+        Need {
+            gradients: 0,
+            sums: self.shares * self.geometry.weights(self.lanes),
+            bias: self.shares * self.geometry.vectors * self.lanes,
+        }
     }
 
-    /// Values allocated.
-    pub(super) fn len(&self) -> usize {
-        self.products.len()
+    /// Scratch values of one task.
+    pub(super) fn scratch(&self) -> usize {
+        let weights = self.taps.len() * self.geometry.vectors * self.lanes;
+        self.geometry.run_values(self.run, self.lanes).max(weights)
     }
 
-    /// Sums products over all tiles and transforms them; returns how many partial bias gradients it left.
+    /// Sums products over all tiles, transforms them and adds them to the target; returns how many partial bias
+    /// gradients it left.
     ///
     /// # Safety
-    /// As [`CorrelationPlan::run`](super::CorrelationPlan::run); `sums` is as large as planned.
+    /// As [`CorrelationPlan::run`](super::CorrelationPlan::run), and there are images.
     pub(super) unsafe fn run(
-        &mut self,
+        &self,
         kernels: &Kernels,
         workers: &Workers,
         shared: &Shared,
         operands: Operands,
-        sums: &mut Buffer,
+        target: Target,
     ) -> usize {
         let Operands { images, x, g } = operands;
-        let (geometry, chunk, products) = (&self.geometry, self.chunk, &self.products);
-        let (inputs, gradients, bias) = (&shared.inputs, &shared.gradients, &shared.bias);
-        let (depth, width) = (geometry.depth(), geometry.vectors * self.lanes);
+        let geometry = &self.geometry;
+        let (width, step) = (geometry.vectors * self.lanes, geometry.weights(self.lanes));
         let tiles = images * geometry.tiles();
-        if tiles == 0 {
-            sums.as_mut_slice().fill(0.0);
-            return 0;
-        }
-        for start in (0..tiles).step_by(chunk) {
-            let count = chunk.min(tiles - start);
-            workers.run(count.div_ceil(TILES), |task, _| {
-                let slot = task * TILES;
-                // SAFETY: operands by the caller's contract; each task has its own tiles of the chunk and
-                // its own bias, in buffers sized by `need`.
-                unsafe {
-                    (kernels.winograd_gradient_tiles)(&GradientTiles {
-                        geometry,
-                        x: x.image(0, 0),
-                        g: g.image(0, 0),
-                        first: start + slot,
-                        count: TILES.min(count - slot),
-                        slot,
-                        chunk,
-                        inputs: inputs.ptr(),
-                        gradients: gradients.ptr(),
-                        bias: bias.ptr().add((start + slot) / TILES * width),
-                    });
-                }
-            });
-            let blocks = depth.div_ceil(ROWS);
-            workers.run(geometry.places() * blocks, |task, _| {
-                let first = task % blocks * ROWS;
-                // SAFETY: each task has its own rows of its own place.
-                unsafe {
-                    (kernels.winograd_accumulate)(&PlaceProduct {
-                        geometry,
-                        place: task / blocks,
-                        first,
-                        last: (first + ROWS).min(depth),
-                        count,
-                        chunk,
-                        run: self.run,
-                        inputs: inputs.ptr(),
-                        gradients: gradients.ptr(),
-                        sums: products.ptr(),
-                        fresh: start == 0,
-                    });
-                }
-            });
-        }
-        let (taps, sums) = (&self.taps, &*sums);
-        workers.run(geometry.channels, |channel, _| {
-            // SAFETY: each task has its own input channel.
-            unsafe { (kernels.winograd_finish)(geometry, products.ptr(), taps, channel, sums.ptr()) }
+        let shares = self.shares.min(tiles);
+        let blocks = geometry.vectors.div_ceil(self.block);
+        let (sums, bias) = (&shared.sums, &shared.bias);
+        workers.run(shares * blocks, |task, scratch| {
+            let (share, first) = (task / blocks, task % blocks * self.block);
+            // SAFETY: operands by the caller's contract; each task has its own columns of its own share, in
+            // buffers sized by `need`, and scratch of its own.
+            unsafe {
+                (kernels.winograd_products)(&TileProducts {
+                    geometry,
+                    x: x.image(0, 0),
+                    g: g.image(0, 0),
+                    tiles: share * tiles / shares..(share + 1) * tiles / shares,
+                    run: self.run,
+                    vectors: first..(first + self.block).min(geometry.vectors),
+                    scratch,
+                    sums: sums.ptr().add(share * step),
+                    bias: bias.ptr().add(share * width),
+                });
+            }
         });
-        tiles.div_ceil(TILES)
+        let sums = Shares { sums: sums.ptr(), count: shares, step };
+        // Block by block again, so that a thread finishes what it has summed up.
+        let parts = target.depth.div_ceil(CHANNELS);
+        workers.run(blocks * parts, |task, scratch| {
+            let (first, channel) = (task / parts * self.block, task % parts * CHANNELS);
+            let vectors = first..(first + self.block).min(geometry.vectors);
+            let columns = first * self.lanes..(vectors.end * self.lanes).min(target.out);
+            for channel in channel..(channel + CHANNELS).min(target.depth) {
+                // SAFETY: each task has its own columns of its own input channels, and scratch for all places of
+                // one of them.
+                unsafe {
+                    (kernels.winograd_finish)(geometry, &sums, &self.taps, channel, vectors.clone(), scratch);
+                    for tap in 0..self.taps.len() {
+                        target.add(tap, channel, columns.clone(), scratch.add(tap * width));
+                    }
+                }
+            }
+        });
+        shares
     }
 }

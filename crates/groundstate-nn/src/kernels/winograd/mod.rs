@@ -9,7 +9,9 @@ mod algebra;
 mod gradient;
 
 pub(crate) use algebra::STEP;
-pub(crate) use gradient::{GradientTiles, PlaceProduct, accumulate, finish_weights, transform_tiles};
+pub(crate) use gradient::{Shares, TileProducts, finish_weights, tile_products};
+
+use std::ops::Range;
 
 use algebra::{Algebra, Three, Two};
 
@@ -181,10 +183,8 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
                 let y = transform_output::<S, A>(from, product_plane);
                 for (i, y) in y.iter().enumerate().take(rows) {
                     for (j, &y) in y.iter().enumerate().take(cols) {
-                        let mut sums = [0.0f32; 16];
-                        S::store(sums.as_mut_ptr(), y);
                         let at = at + i * geometry.output_row + j * geometry.output_col + channel;
-                        epilogue.finish::<S>(sums.as_ptr(), 1, at, channel);
+                        epilogue.finish_vector::<S>(y, at, channel);
                     }
                 }
             }
@@ -298,27 +298,36 @@ fn transposed<V: Copy, const ROWS: usize, const COLUMNS: usize>(
     columns
 }
 
+/// Some rows of weights, to be packed.
+pub(crate) struct WeightRows {
+    /// The first row of kernel place 0; rows are `vectors · LANES` long.
+    pub(crate) weights: *const f32,
+    /// Values from kernel place to kernel place.
+    pub(crate) place: usize,
+    /// The input channels that the rows are of.
+    pub(crate) channels: Range<usize>,
+}
+
 /// Packs weights as [`Tiles`] wants them: G g Gᵀ.
 ///
 /// # Shapes
-/// `weights`: `kernel place, depth_given, vectors · LANES`; `taps`: for each phase, the kernel places of the
-/// filter's taps. Packed rows of channels beyond `depth_given` stay as they are (zero).
+/// `taps`: for each phase, the kernel places of the filter's taps. Packed rows of other channels stay as they
+/// are (those of padding zero).
 ///
 /// # Safety
-/// As [`Simd`]; `weights` and `packed` have these sizes.
+/// As [`Simd`]; the rows and `packed` have these sizes, and no other thread touches the packed rows.
 #[inline(always)]
 pub(crate) unsafe fn transform_weights<S: Simd>(
     geometry: &Winograd,
-    weights: *const f32,
-    depth_given: usize,
+    rows: &WeightRows,
     taps: &[usize],
     packed: *mut f32,
 ) {
     // SAFETY: the caller's contract.
     unsafe {
         match geometry.taps {
-            3 => transform_weights_of::<S, Three>(geometry, weights, depth_given, taps, packed),
-            _ => transform_weights_of::<S, Two>(geometry, weights, depth_given, taps, packed),
+            3 => transform_weights_of::<S, Three>(geometry, rows, taps, packed),
+            _ => transform_weights_of::<S, Two>(geometry, rows, taps, packed),
         }
     }
 }
@@ -328,8 +337,7 @@ pub(crate) unsafe fn transform_weights<S: Simd>(
 #[inline(always)]
 unsafe fn transform_weights_of<S: Simd, A: Algebra>(
     geometry: &Winograd,
-    weights: *const f32,
-    depth_given: usize,
+    rows: &WeightRows,
     taps: &[usize],
     packed: *mut f32,
 ) {
@@ -338,19 +346,19 @@ unsafe fn transform_weights_of<S: Simd, A: Algebra>(
     for (phase, taps) in taps.chunks_exact(A::TAPS * A::TAPS).enumerate() {
         // Block by block, so that each place is written in order.
         let blocks = (0..geometry.vectors).step_by(2).map(|first| (first, 2.min(geometry.vectors - first)));
-        let rows = blocks.flat_map(|block| (0..depth_given).map(move |c| (block, c)));
+        let places = blocks.flat_map(|block| rows.channels.clone().map(move |c| (block, c)));
         for (first, count, c, vector) in
-            rows.flat_map(|((first, count), c)| (first..first + count).map(move |v| (first, count, c, v)))
+            places.flat_map(|((first, count), c)| (first..first + count).map(move |v| (first, count, c, v)))
         {
             let columns = count * S::LANES;
             // SAFETY: the caller's contract.
             unsafe {
-                let from = weights.add(c * width + vector * S::LANES);
+                let from = rows.weights.add((c - rows.channels.start) * width + vector * S::LANES);
                 let mut half = [[S::splat(0.0); 6]; 3];
                 for (j, half) in half.iter_mut().enumerate().take(A::TAPS) {
                     let mut g = [S::splat(0.0); 3];
                     for (i, g) in g.iter_mut().enumerate().take(A::TAPS) {
-                        *g = S::load(from.add(taps[i * A::TAPS + j] * depth_given * width));
+                        *g = S::load(from.add(taps[i * A::TAPS + j] * rows.place));
                     }
                     *half = A::weight::<S>(g);
                 }
