@@ -67,7 +67,7 @@ pub(crate) fn inspect_all<'a, T: Sync>(
     let group = match beside {
         _ if detector.preprocessing.is_tiled() => 1,
         Beside::Pixels => threads.max(4),
-        Beside::Nothing | Beside::Conditions => (4 * threads).max(16),
+        Beside::Nothing | Beside::Conditions => (4 * threads).max(8),
     };
     let prepare = |item: &T| -> Result<Prepared> {
         let image = read(item)?;

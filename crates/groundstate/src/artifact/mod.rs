@@ -9,7 +9,9 @@
 //!
 //! | tensors | shape |
 //! |---|---|
-//! | `reference.centre`, `reference.whitening`, `reference.mean`, `reference.variation`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `reference.centre`, `reference.whitening` | d features of the pyramid; k dimensions × d |
+//! | `reference.mean`, `reference.variation`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `density0.*`, `density1.*`, … | closed forms of layers of the networks: `reference.*` as above, with the parameters `trunk.*` of the layers for `centre` and `whitening` |
 //! | `tiled.*` | see [`crate::model::TiledGaussian`]; instead of `reference.*` where pictures keep their size |
 //! | `light.template`, `light.weight` | 32 × 32, see [`crate::image::Light`] |
 //! | `registration.template` | 128 × 128, see [`crate::image::Registration`] |

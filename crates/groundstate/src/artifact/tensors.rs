@@ -12,6 +12,9 @@ use crate::model::{
     TiledGaussian, Tiling, Trunk,
 };
 
+/// Values that are brought to bytes at once to be hashed: a copy of a whole tensor would cost as much as it.
+const HASHED_AT_ONCE: usize = 1 << 14;
+
 /// Most networks that an energy has.
 const MAX_NETWORKS: usize = 8;
 
@@ -137,7 +140,9 @@ impl Tensors {
         hasher.update(description.as_bytes());
         for (name, (shape, values)) in &self.0 {
             hasher.update(format!("{name} {shape:?}\n").as_bytes());
-            hasher.update(&bytes_of(values));
+            for some in values.chunks(HASHED_AT_ONCE) {
+                hasher.update(&bytes_of(some));
+            }
         }
         hasher.finalize().to_hex().to_string()
     }

@@ -108,6 +108,8 @@ fn the_models_that_cases_are_made_from_hold_every_kind_of_tensor() {
         "tiled.",
         "learned.",
         "learned1.",
+        "density0.reference.",
+        "density0.trunk.",
         "fold0.reference.",
         "fold2.statistics.",
         "light.",
