@@ -6,8 +6,8 @@ use std::path::Path;
 use groundstate::synthetic::{Config, write_dataset};
 use serde_json::Value;
 
-use crate::groundstate;
 use crate::program::{FIXTURE, Run, command, write_cut_jpeg};
+use crate::{groundstate, train_gaussian};
 
 fn calibration(model: &Path) -> Value {
     let info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
@@ -105,18 +105,7 @@ fn a_calibration_share_is_not_trained_on_and_holds_the_rates() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("m.gsm");
     let data = FIXTURE.data();
-    let run = groundstate!(
-        "train",
-        "--method",
-        "gaussian",
-        data,
-        "-o",
-        model,
-        "--size",
-        "64",
-        "--calibration-share",
-        "0.4"
-    );
+    let run = train_gaussian!(data, "-o", model, "--size", "64", "--calibration-share", "0.4");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.text().contains("trained on 6 pictures, calibrated on 4"), "{}", run.text());
     assert!(run.stderr.contains("4 can promise 20 %"), "{}", run.stderr);

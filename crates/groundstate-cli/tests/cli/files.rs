@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::groundstate;
 use crate::program::{FIXTURE, Run, command, names_in, read_json, write_parts};
+use crate::{groundstate, train_gaussian};
 
 /// Runs the program where no file may become longer than `kibibytes`: writing then fails half-way, as on
 /// a full disk.
@@ -65,7 +65,7 @@ fn results_that_cannot_be_written_are_an_error() {
 #[test]
 fn a_read_only_target_is_refused_before_the_work_and_named() {
     // Nothing can be made in /proc, not even by the superuser.
-    let train = groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", "/proc/m.gsm");
+    let train = train_gaussian!(FIXTURE.data(), "-o", "/proc/m.gsm");
     assert_eq!(train.code, Some(2));
     assert!(train.error().contains("cannot write the model file /proc/m.gsm"), "{}", train.stderr);
     let maps = groundstate!("inspect", FIXTURE.model(), FIXTURE.good_part(), "--maps", "/proc/maps");
@@ -217,7 +217,7 @@ fn a_folder_whose_name_is_not_unicode_is_a_data_set_like_any_other() {
     }
     write_parts(&data);
     let model = folder.path().join(std::ffi::OsStr::from_bytes(b"m-\xfe.gsm"));
-    let train = groundstate!("train", "--method", "gaussian", data, "-o", model, "--size", "32");
+    let train = train_gaussian!(data, "-o", model, "--size", "32");
     assert_eq!(train.code, Some(0), "{}", train.stderr);
     let report = folder.path().join(std::ffi::OsStr::from_bytes(b"r-\xfd"));
     let evaluate = groundstate!("evaluate", model, data, "--report", report, "-q");

@@ -60,6 +60,14 @@ macro_rules! groundstate {
     };
 }
 
+/// Runs `groundstate train` with the method that takes least time, and more arguments.
+#[macro_export]
+macro_rules! train_gaussian {
+    ($($argument:expr),* $(,)?) => {
+        $crate::groundstate!("train", "--method", "gaussian", $($argument),*)
+    };
+}
+
 /// A data set of small parts and a model trained on it, made once and only read.
 pub(crate) struct Fixture {
     folder: TempDir,
@@ -83,17 +91,7 @@ impl Fixture {
 pub(crate) static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let fixture = Fixture { folder: tempfile::tempdir().unwrap() };
     write_parts(&fixture.data());
-    let trained = groundstate!(
-        "train",
-        "--method",
-        "gaussian",
-        fixture.data(),
-        "-o",
-        fixture.model(),
-        "--size",
-        "64",
-        "-q"
-    );
+    let trained = train_gaussian!(fixture.data(), "-o", fixture.model(), "--size", "64", "-q");
     assert_eq!(trained.code, Some(0), "{}", trained.stderr);
     fixture
 });

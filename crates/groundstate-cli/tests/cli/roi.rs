@@ -7,8 +7,8 @@ use groundstate::image::{Image, read, write_png};
 use groundstate::synthetic::Defect;
 use serde_json::Value;
 
-use crate::groundstate;
 use crate::program::{FIXTURE, Run, read_json};
+use crate::{groundstate, train_gaussian};
 
 /// A white rectangle over the left half.
 fn write_left_half(path: &Path) {
@@ -42,19 +42,7 @@ fn what_lies_outside_counts_nowhere_and_what_lies_inside_does() {
     let folder = tempfile::tempdir().unwrap();
     let (mask, model) = (folder.path().join("roi.png"), folder.path().join("m.gsm"));
     write_left_half(&mask);
-    let run = groundstate!(
-        "train",
-        "--method",
-        "gaussian",
-        FIXTURE.data(),
-        "-o",
-        model,
-        "--size",
-        "64",
-        "--roi",
-        mask,
-        "-q"
-    );
+    let run = train_gaussian!(FIXTURE.data(), "-o", model, "--size", "64", "--roi", mask, "-q");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
     assert_eq!(info["roi_area"], 0.5);
@@ -79,8 +67,7 @@ fn in_tiles_what_lies_outside_counts_nowhere_either() {
     let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
     let left = "roi = [[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]]";
     fs::write(&config, format!("size = 32\nfit = \"tile\"\n{left}\n[gaussian]\ndimensions = 16\n")).unwrap();
-    let run =
-        groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", model, "--config", config, "-q");
+    let run = train_gaussian!(FIXTURE.data(), "-o", model, "--config", config, "-q");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let good = inspected(&model, &FIXTURE.good_part());
     assert_eq!(inspected(&model, &write_damaged(folder.path(), 44)), good);
@@ -111,19 +98,7 @@ fn an_evaluation_counts_what_lies_inside() {
     let path = |name: &str| folder.path().join(name);
     let (mask, model, json) = (path("roi.png"), path("m.gsm"), path("e.json"));
     write_left_half(&mask);
-    let run = groundstate!(
-        "train",
-        "--method",
-        "gaussian",
-        FIXTURE.data(),
-        "-o",
-        model,
-        "--size",
-        "32",
-        "--roi",
-        mask,
-        "-q"
-    );
+    let run = train_gaussian!(FIXTURE.data(), "-o", model, "--size", "32", "--roi", mask, "-q");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let run = groundstate!("evaluate", model, FIXTURE.data(), "--json", json, "--report", path("r"), "-q");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -155,7 +130,7 @@ fn polygons_in_the_configuration_are_a_region_too_and_bad_ones_are_refused() {
     let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
     let train = |roi: &str| {
         fs::write(&config, format!("size = 64\nroi = {roi}\n")).unwrap();
-        groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", model, "--config", config, "-q")
+        train_gaussian!(FIXTURE.data(), "-o", model, "--config", config, "-q")
     };
     let run = train("[[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]]");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -167,7 +142,7 @@ fn polygons_in_the_configuration_are_a_region_too_and_bad_ones_are_refused() {
 
     let black = folder.path().join("black.png");
     write_png(&black, &Image { width: 8, height: 8, channels: 1, pixels: vec![0.0; 64] }).unwrap();
-    let run = groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", model, "--roi", black);
+    let run = train_gaussian!(FIXTURE.data(), "-o", model, "--roi", black);
     assert_eq!(run.code, Some(2));
     assert!(run.error().contains("black.png") && run.error().contains("holds no pixel"), "{}", run.stderr);
 }
@@ -178,8 +153,7 @@ fn parts_are_brought_to_one_pose_under_a_region_of_interest_too() {
     let (config, model) = (folder.path().join("c.toml"), folder.path().join("m.gsm"));
     let left = "roi = [[[0.0, 0.0], [0.65, 0.0], [0.65, 1.0], [0.0, 1.0]]]";
     fs::write(&config, format!("size = 64\n{left}\n")).unwrap();
-    let run =
-        groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", model, "--config", config, "-q");
+    let run = train_gaussian!(FIXTURE.data(), "-o", model, "--config", config, "-q");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let info: Value = serde_json::from_slice(&groundstate!("info", model, "--json").stdout).unwrap();
     assert_eq!(info["registration"], "near", "flanges lie a little out of place");

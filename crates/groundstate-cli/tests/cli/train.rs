@@ -7,8 +7,8 @@ use std::process::Command;
 use groundstate::train::MethodName;
 use serde_json::Value;
 
-use crate::groundstate;
 use crate::program::{FIXTURE, Run, command, names_in, write_cut_jpeg, write_parts};
+use crate::{groundstate, train_gaussian};
 
 /// What `info --json` says of a model.
 fn description(model: &Path) -> Value {
@@ -117,7 +117,7 @@ fn unreadable_training_images_are_named_counted_and_left_out() {
     fs::write(data.join("train/good/text.png"), "this is no image").unwrap();
     write_cut_jpeg(&data.join("train/good/cut.jpg"));
     let model = folder.path().join("m.gsm");
-    let run = groundstate!("train", "--method", "gaussian", data, "-o", model, "--size", "64");
+    let run = train_gaussian!(data, "-o", model, "--size", "64");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let warnings: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(warnings.len(), 2, "{}", run.stderr);
@@ -154,7 +154,7 @@ fn a_target_that_cannot_be_written_is_refused_before_training() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     for target in [folder.path().join("missing/m.gsm"), file.join("m.gsm"), folder.path().to_owned()] {
-        let run = groundstate!("train", "--method", "gaussian", FIXTURE.data(), "-o", target);
+        let run = train_gaussian!(FIXTURE.data(), "-o", target);
         assert_eq!(run.code, Some(2));
         assert!(run.error().contains("cannot write the model file"), "{}", run.stderr);
     }
@@ -187,18 +187,7 @@ fn options_override_the_configuration_file() {
     let folder = tempfile::tempdir().unwrap();
     let (model, config) = (folder.path().join("m.gsm"), folder.path().join("c.toml"));
     fs::write(&config, "size = 64\nseed = 5\n[gaussian]\ndimensions = 16\n").unwrap();
-    let run = groundstate!(
-        "train",
-        "--method",
-        "gaussian",
-        FIXTURE.data(),
-        "-o",
-        model,
-        "--config",
-        config,
-        "--seed",
-        "6"
-    );
+    let run = train_gaussian!(FIXTURE.data(), "-o", model, "--config", config, "--seed", "6");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let used = &description(&model)["record"]["config"];
     assert_eq!((&used["size"], &used["seed"]), (&64.into(), &6.into()));
@@ -210,16 +199,7 @@ fn a_mistake_in_the_configuration_file_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     fs::write(&config, "seed = 5\nsizes = 64\n").unwrap();
-    let run = groundstate!(
-        "train",
-        "--method",
-        "gaussian",
-        FIXTURE.data(),
-        "-o",
-        folder.path().join("m"),
-        "--config",
-        config
-    );
+    let run = train_gaussian!(FIXTURE.data(), "-o", folder.path().join("m"), "--config", config);
     assert_eq!(run.code, Some(2));
     assert!(run.error().contains("c.toml, line 2: unknown field `sizes`"), "{}", run.stderr);
 }
@@ -229,8 +209,7 @@ fn separate_folders_do_the_work_of_a_data_set() {
     let folder = tempfile::tempdir().unwrap();
     let (data, model, json) = (FIXTURE.data(), folder.path().join("m.gsm"), folder.path().join("e.json"));
     let normal = data.join("train/good");
-    let run =
-        groundstate!("train", "--method", "gaussian", "--normal-dir", normal, "-o", model, "--size", "64");
+    let run = train_gaussian!("--normal-dir", normal, "-o", model, "--size", "64");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let run = groundstate!(
         "evaluate",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use groundstate::image::{Image, read};
 use serde_json::Value;
 
-use crate::groundstate;
 use crate::program::{FIXTURE, names_in};
+use crate::{groundstate, train_gaussian};
 
 /// Writes the first channel of an image as a grey PNG of 16 bits whose white is `white`.
 fn write_grey16(path: &Path, image: &Image, white: u16) {
@@ -43,16 +43,7 @@ fn pictures_of_12_bits_in_16_are_told_by_all_normal_ones_and_lose_no_range() {
     let mut found = Vec::new();
     for white in [4095, 65_535] {
         let (model, picture) = (path("m.gsm"), path("good.png"));
-        let run = groundstate!(
-            "train",
-            "--method",
-            "gaussian",
-            write_normals(folder.path(), white),
-            "-o",
-            model,
-            "--size",
-            "64"
-        );
+        let run = train_gaussian!(write_normals(folder.path(), white), "-o", model, "--size", "64");
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert_eq!(
             run.stderr.contains("a camera of 12 bits: 4095 is white"),
@@ -82,19 +73,7 @@ fn what_is_brighter_than_white_is_cut_off_and_a_stated_level_is_kept() {
     let normals = write_normals(folder.path(), 4095);
     let train = |level: &str| {
         let model = path(&format!("{level}.gsm"));
-        let run = groundstate!(
-            "train",
-            "--method",
-            "gaussian",
-            normals,
-            "-o",
-            model,
-            "--size",
-            "64",
-            "--white-level",
-            level,
-            "-q"
-        );
+        let run = train_gaussian!(normals, "-o", model, "--size", "64", "--white-level", level, "-q");
         (run, model)
     };
     let (run, model) = train("4000");

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::folds::{members, others};
 use super::{Control, Observer, Progress, TrainConfig, TrainError, scores_and_peaks, train_with_checkpoints};
 use crate::calibrate::Calibration;
 use crate::detector::{Detector, Fold};
@@ -30,11 +31,10 @@ pub(super) fn calibrate(
     let config = TrainConfig { cross_conformal: false, ..config.clone() };
     let (mut folds, mut found) = (Vec::new(), Vec::new());
     for fold in 0..FOLDS {
-        let others = pictures.iter().enumerate().filter(|(i, _)| i % FOLDS != fold);
-        let others = others.map(|(_, picture)| picture.clone()).collect();
+        let others = others(pictures, fold, FOLDS).cloned().collect();
         let mut part = part(fold, observer);
         let without = train_with_checkpoints(&config, others, start, None, &mut part)?.detector;
-        let members: Vec<Image> = pictures.iter().skip(fold).step_by(FOLDS).cloned().collect();
+        let members: Vec<Image> = members(pictures, fold, FOLDS).cloned().collect();
         found.push(scores_and_peaks(&without, &members).into_iter().unzip());
         let Detector { nuisance, energy, normaliser, default_score, default_map, .. } = without;
         folds.push(Fold { nuisance, energy, normaliser, default_score, default_map });

@@ -3,6 +3,8 @@
 //! Nothing is held back from the fit. What the energy says of unseen normal pictures is found by
 //! cross-fitting: each fold of the pictures is evaluated with an energy fitted to the others.
 
+use super::folds::members;
+use super::learned::Readout;
 use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, progress::Control, read};
 use crate::image::Image;
 use crate::model::{EnergyModel, FeatureBank, GaussianConfig, Reference};
@@ -14,6 +16,17 @@ const FOLDS: usize = 3;
 /// Fits a Gaussian of fixed features at every position.
 pub(super) struct ClosedForm {
     pub(super) config: GaussianConfig,
+}
+
+/// How a closed form, alone or in a product, is read unless told otherwise.
+pub(super) fn readout(registered: bool) -> Readout {
+    if registered {
+        // A registered position is no longer one place of the scene: dust and shadows of the background move
+        // through it, and its own spread says little about the next picture. Parts are not displaced any more.
+        Readout { score: "energy_top", map: MapKind::Energy }
+    } else {
+        Readout { score: "energy_z_top", map: MapKind::FreeEnergy }
+    }
 }
 
 impl Method for ClosedForm {
@@ -34,21 +47,19 @@ impl Method for ClosedForm {
         for fold in 0..folds {
             report((1 + fold) as f64 / (folds + 2) as f64)?;
             let energy = bank.fit(Some(fold))?;
-            let members: Vec<&Image> = pictures.iter().skip(fold).step_by(folds).collect();
+            let members: Vec<&Image> = members(pictures, fold, folds).collect();
             for (n, reading) in read(&energy, &members).into_iter().enumerate() {
                 held_out[fold + n * folds] = Some(reading);
             }
         }
         report((1 + folds) as f64 / (folds + 2) as f64)?;
+        let reading = readout(lesson.registered);
         Ok(Trained {
             energy: EnergyModel::Reference(Reference::plain(bank.fit(None)?)),
             held_out: held_out.into_iter().flatten().enumerate().collect(),
             stabiliser: Stabiliser::SquareRoot,
-            // A registered position is no longer one place of the scene: dust and shadows of the
-            // background move through it, and its own spread says little about the next picture.
-            default_score: if lesson.registered { "energy_top" } else { "energy_z_top" },
-            // Registered parts are not displaced any more.
-            default_map: if lesson.registered { MapKind::Energy } else { MapKind::FreeEnergy },
+            default_score: reading.score,
+            default_map: reading.map,
             pictures: pictures.len(),
             steps: 0,
             planned_steps: None,

@@ -1,5 +1,6 @@
 //! The learned methods: hold pictures back, learn, read what was held back.
 
+use super::folds::members;
 use super::learn::{Length, learn, split};
 use super::learner::Setting;
 use super::objective::Objective;
@@ -119,7 +120,7 @@ fn fit_reference(pictures: &[&Image], config: &GaussianConfig) -> Result<Referen
     let mut unseen = Vec::new();
     for fold in 0..REFERENCE_FOLDS {
         let gaussian: Gaussian = bank.fit(Some(fold))?;
-        let members: Vec<&Image> = pictures.iter().skip(fold).step_by(REFERENCE_FOLDS).copied().collect();
+        let members: Vec<&Image> = members(pictures, fold, REFERENCE_FOLDS).copied().collect();
         for chunk in members.chunks(EVALUATION_BATCH) {
             let maps = gaussian.local_energies(&Batch::of(chunk.iter().copied()));
             unseen.extend(maps.into_iter().flat_map(|map| map.values));

@@ -14,6 +14,7 @@ mod cross_conformal;
 mod draw;
 mod dsm;
 mod error;
+mod folds;
 mod gaussian;
 mod learn;
 mod learned;
@@ -264,10 +265,10 @@ fn calibration_scores(
     let fold_scores: Vec<Vec<(f64, f64)>> = (0..folds)
         .into_par_iter()
         .map(|fold| {
-            let others = held_out.iter().enumerate().filter(|(i, _)| i % folds != fold);
-            let others: Vec<&Reading> = others.map(|(_, (_, reading))| reading).collect();
+            let others: Vec<&Reading> =
+                folds::others(held_out, fold, folds).map(|(_, reading)| reading).collect();
             let normaliser = Normaliser::fit(&others, trained.stabiliser)?;
-            let members = held_out.iter().skip(fold).step_by(folds);
+            let members = folds::members(held_out, fold, folds);
             let score = |(picture, reading): &(usize, Reading)| {
                 let maps = normaliser.maps(reading, &poses[*picture]);
                 let score = maps.scores(reading)[trained.default_score];

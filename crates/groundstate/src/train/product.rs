@@ -15,7 +15,8 @@
 use std::f64::consts::LN_2;
 
 use super::checkpoint::PARTS;
-use super::gaussian::ClosedForm;
+use super::folds::{members, others};
+use super::gaussian::{ClosedForm, readout};
 use super::learned::{LearnedMethod, Learning};
 use super::progress::Control;
 use super::{
@@ -24,7 +25,7 @@ use super::{
 use crate::detector::CurvePoint;
 use crate::image::Image;
 use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Form, Gaussian, Learned, Reference};
-use crate::score::{MapKind, Reading, Stabiliser};
+use crate::score::{Reading, Stabiliser};
 
 /// Networks, each of which learns from all pictures but its own share of them.
 const NETWORKS: usize = PARTS;
@@ -108,13 +109,13 @@ impl Method for Product {
         });
         let references = std::iter::once(closed_form.whole.clone()).chain(of_experts).collect();
         let networks = taught.experts.iter().map(|expert| expert.network.clone().rescaled(share, 0.0));
+        let reading = readout(lesson.registered);
         Ok(Trained {
             energy: EnergyModel::Tilted(references, networks.collect()),
             held_out: held_out(&closed_form, &taught.experts, &densities, lesson.pictures),
             stabiliser: Stabiliser::Identity,
-            // As for the closed form alone.
-            default_score: if lesson.registered { "energy_top" } else { "energy_z_top" },
-            default_map: if lesson.registered { MapKind::Energy } else { MapKind::FreeEnergy },
+            default_score: reading.score,
+            default_map: reading.map,
             pictures: lesson.pictures.len(),
             steps: taught.steps,
             planned_steps: taught.planned_steps,
@@ -296,14 +297,4 @@ fn moments<'a>(unseen: impl IntoIterator<Item = (&'a dyn Energy, Vec<&'a Image>)
     let mean = sum / count;
     let variance = (squares / count - mean * mean).max(0.0);
     (mean as f32, (variance.sqrt() as f32).max(1e-6))
-}
-
-/// Every `of`-th picture, the first being number `part`.
-fn members(pictures: &[Image], part: usize, of: usize) -> impl Iterator<Item = &Image> {
-    pictures.iter().skip(part).step_by(of)
-}
-
-/// All pictures but the [`members`].
-fn others(pictures: &[Image], part: usize, of: usize) -> impl Iterator<Item = &Image> {
-    pictures.iter().enumerate().filter(move |(index, _)| index % of != part).map(|(_, picture)| picture)
 }

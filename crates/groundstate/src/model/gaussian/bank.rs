@@ -47,10 +47,7 @@ impl FeatureBank {
     /// # Errors
     /// When a setting is out of range or there are fewer than two pictures.
     pub fn new(pictures: &[&Image], folds: usize, config: &GaussianConfig) -> Result<Self, GaussianError> {
-        config.check()?;
-        if pictures.len() < 2 {
-            return Err(GaussianError::TooFewPictures { found: pictures.len() });
-        }
+        check(pictures, config)?;
         let source = Source::pyramid(pictures, config.dimensions);
         Ok(Self::of_source(source, pictures, folds, config))
     }
@@ -65,10 +62,7 @@ impl FeatureBank {
         folds: usize,
         config: &GaussianConfig,
     ) -> Result<Self, GaussianError> {
-        config.check()?;
-        if pictures.len() < 2 {
-            return Err(GaussianError::TooFewPictures { found: pictures.len() });
-        }
+        check(pictures, config)?;
         let source = Source::network(network, pictures, config.dimensions).ok_or(GaussianError::Layers)?;
         Ok(Self::of_source(source, pictures, folds, config))
     }
@@ -174,6 +168,14 @@ impl FeatureBank {
         let sample: Vec<usize> = kept.iter().filter_map(rank).collect();
         let products = DMatrix::from_fn(kept.len(), kept.len(), |i, j| self.products[(kept[i], kept[j])]);
         Variation::of(copies, (&sample, &products), count)
+    }
+}
+
+fn check(pictures: &[&Image], config: &GaussianConfig) -> Result<(), GaussianError> {
+    config.check()?;
+    match pictures.len() {
+        found @ 0..2 => Err(GaussianError::TooFewPictures { found }),
+        _ => Ok(()),
     }
 }
 
