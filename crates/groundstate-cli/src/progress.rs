@@ -27,6 +27,15 @@ pub(crate) struct TrainingProgress {
     console: Console,
     bar: ProgressBar,
     last_line: Option<(Stage, Instant)>,
+    begin: Option<Begin>,
+}
+
+/// Where a stage was when it was first heard of.
+#[derive(Clone, Copy)]
+struct Begin {
+    stage: Stage,
+    seconds: f64,
+    done: f64,
 }
 
 impl TrainingProgress {
@@ -36,16 +45,22 @@ impl TrainingProgress {
             .expect("the template is well-formed");
         let hidden = console.quiet || !console.is_terminal();
         let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(BAR_STEPS).with_style(style) };
-        Self { console: *console, bar, last_line: None }
+        Self { console: *console, bar, last_line: None, begin: None }
     }
 
     /// Shows where a training is.
     pub(crate) fn show(&mut self, progress: &Progress) {
-        let (stage, facts) = (stage_name(progress.stage), facts(progress));
+        let done = progress.done.unwrap_or(0.0);
+        let begin = self.begin.filter(|begin| begin.stage == progress.stage).unwrap_or(Begin {
+            stage: progress.stage,
+            seconds: progress.seconds,
+            done,
+        });
+        self.begin = Some(begin);
+        let (stage, facts) = (stage_name(progress.stage), facts(progress, begin));
         if self.console.is_terminal() {
-            let done = progress.done.unwrap_or(0.0).clamp(0.0, 1.0);
             self.bar.set_prefix(stage);
-            self.bar.set_position((done * BAR_STEPS as f64) as u64);
+            self.bar.set_position((done.clamp(0.0, 1.0) * BAR_STEPS as f64) as u64);
             self.bar.set_message(facts);
         } else if self.line_is_due(progress.stage) {
             self.console.say(format_args!("{stage} {facts}"));
@@ -75,9 +90,12 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-/// Loss, energy gap, speed and time left, as far as known.
-fn facts(progress: &Progress) -> String {
-    let left = progress.done.filter(|&done| done > 0.0).map(|done| progress.seconds * (1.0 / done - 1.0));
+/// Loss, energy gap, speed and time left at the pace of the stage, as far as known.
+fn facts(progress: &Progress, begin: Begin) -> String {
+    let left = progress.done.filter(|&done| done > begin.done).map(|done| {
+        let pace = (done - begin.done) / (progress.seconds - begin.seconds);
+        (1.0 - done) / pace
+    });
     let facts = [
         (progress.step > 0).then(|| format!("step {}", progress.step)),
         progress.loss.map(|loss| format!("loss {loss:.4}")),
@@ -101,19 +119,24 @@ mod tests {
     fn the_facts_of_a_learning_stage_are_named_with_their_units() {
         let progress = Progress {
             stage: Stage::Learn,
-            seconds: 30.0,
+            seconds: 50.0,
             step: 120,
             done: Some(0.25),
             loss: Some(0.5),
             energy_gap: Some(2.0),
             images_per_second: Some(99.6),
         };
+        // What came before the stage says nothing of its pace.
+        let begin = Begin { stage: Stage::Learn, seconds: 20.0, done: 0.0 };
         let expected = "step 120, loss 0.5000, energy gap 2.000, 100 images/s, 1m 30s left";
-        assert_eq!(facts(&progress), expected);
+        assert_eq!(facts(&progress, begin), expected);
+        let resumed = Begin { done: 0.05, ..begin };
+        assert!(facts(&progress, resumed).ends_with("1m 52s left"));
     }
 
     #[test]
     fn what_is_not_known_is_not_shown() {
-        assert_eq!(facts(&Progress::stage(Stage::Fit, Instant::now())), "");
+        let begin = Begin { stage: Stage::Fit, seconds: 0.0, done: 0.0 };
+        assert_eq!(facts(&Progress::stage(Stage::Fit, Instant::now()), begin), "");
     }
 }
