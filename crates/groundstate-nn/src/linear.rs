@@ -7,7 +7,7 @@ use crate::kernels::Backend;
 use crate::kernels::cholesky::InverseFactors;
 use crate::kernels::product::Product;
 use crate::kernels::triangular::{MultiplyLower, SquaredNorms, TransposedLower, VECTORS};
-use crate::kernels::vector::{AddRows, AddScaled, Dot, Dots, Widen};
+use crate::kernels::vector::{AddRows, AddScaled, Dot, Dots, Widen, WidenLess};
 
 pub use crate::kernels::product::Strided;
 pub use crate::kernels::vector::Rows;
@@ -87,20 +87,27 @@ impl Backend {
         self.run(Dot { a, b })
     }
 
-    /// Sets rows of the length of `origin` to numbers in half precision, given by their bits, less `origin`.
-    /// Infinities and what is no number become finite.
+    /// Sets `to` to numbers in half precision, given by their bits. Infinities and what is no number are undefined.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn widen(self, halves: &[u16], to: &mut [f32]) {
+        self.run(Widen { halves, to });
+    }
+
+    /// As [`Backend::widen`], with `origin` taken off every row of its length.
     ///
     /// # Panics
     /// If `halves` and `to` differ in length, or `origin` is empty.
-    pub fn widen(self, halves: &[u16], origin: &[f32], to: &mut [f32]) {
-        self.run(Widen { halves, origin, to });
+    pub fn widen_less(self, halves: &[u16], origin: &[f32], to: &mut [f32]) {
+        self.run(WidenLess { halves, origin, to });
     }
 
     /// Sets `to` (vectors × rows) to the products of every vector with every row.
     ///
     /// # Panics
     /// If a vector is longer than what the rows have, or `to` has another length.
-    pub fn dots(self, rows: Rows, vectors: &[&mut [f32]], to: &mut [f32]) {
+    pub fn dots(self, rows: Rows, vectors: &[&[f32]], to: &mut [f32]) {
         self.run(Dots { rows, vectors, to });
     }
 
@@ -279,7 +286,7 @@ mod tests {
                 let mut parts: Vec<&mut [f32]> = parts.chunks_exact_mut(length).collect();
                 let mut found = vec![0.0; 3 * rows];
                 let all = Rows { values: &values, pitch, first };
-                backend.dots(all, &parts, &mut found);
+                backend.dots(all, &vectors.chunks_exact(length).collect::<Vec<_>>(), &mut found);
                 for (at, found) in found.iter().enumerate() {
                     let vector = &vectors[at / rows * length..][..length];
                     let of = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
@@ -314,9 +321,9 @@ mod tests {
         let halves: Vec<u16> = (0..=u16::MAX).filter(|bits| bits >> 10 & 31 < 31).collect();
         for backend in Backend::available() {
             let mut found = vec![0.0; halves.len()];
-            backend.widen(&halves, &vec![0.0; halves.len()], &mut found);
+            backend.widen(&halves, &mut found);
             assert!(halves.iter().zip(&found).all(|(&bits, &found)| value(bits) == found));
-            backend.widen(&halves[..5], &[1.0, 2.0], &mut found[..5]);
+            backend.widen_less(&halves[..5], &[1.0, 2.0], &mut found[..5]);
             let expected = [1.0, 2.0, 1.0, 2.0, 1.0].iter().zip(&halves).map(|(o, &h)| value(h) - o);
             assert!(expected.eq(found[..5].iter().copied()));
         }

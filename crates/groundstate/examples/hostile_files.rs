@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         flipped[bytes.len() - 1] ^= 1;
         write(format!("model-{number}-flipped.gsm"), &flipped)?;
         let mut parts = Parts::of(&bytes);
-        parts.tensors[0].2[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        parts.tensors[0].set(0, f32::NAN);
         write(format!("model-{number}-nan.gsm"), &parts.sealed())?;
         parts.description = parts.description.replacen("\"size\":32", "\"size\":4294967296", 1);
         write(format!("model-{number}-huge.gsm"), &parts.sealed())?;

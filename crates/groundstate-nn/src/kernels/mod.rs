@@ -68,7 +68,9 @@ impl Backend {
             Backend::Portable => Some(&portable::KERNELS),
             #[cfg(target_arch = "x86_64")]
             Backend::Avx2 => {
-                let can = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                let can = is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c");
                 can.then_some(&avx2::KERNELS)
             }
             #[cfg(target_arch = "x86_64")]
@@ -178,6 +180,6 @@ macro_rules! backend {
 
 backend!(portable, crate::simd::Portable<8>, [], 2, 4, 2);
 #[cfg(target_arch = "x86_64")]
-backend!(avx2, crate::simd::Avx2, [target_feature(enable = "avx2,fma")], 6, 8, 6);
+backend!(avx2, crate::simd::Avx2, [target_feature(enable = "avx2,fma,f16c")], 6, 8, 6);
 #[cfg(target_arch = "x86_64")]
 backend!(avx512, crate::simd::Avx512, [target_feature(enable = "avx512f")], 8, 8, 8);

@@ -39,7 +39,7 @@ impl Backend {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2<T: Task>(task: T) -> T::Output {
     // SAFETY: compiled for the instructions, and the caller has asked the processor.
     unsafe { task.run::<crate::simd::Avx2>() }

@@ -24,6 +24,8 @@ pub(crate) struct TransposedLower<'a, 'b> {
 
 /// Vectors that [`SquaredNorms`] takes at once.
 pub(crate) const VECTORS: usize = 8;
+/// Rows that it takes at once.
+const ROWS: usize = 8;
 
 /// |L x|² of [`VECTORS`] vectors.
 pub(crate) struct SquaredNorms<'a> {
@@ -120,10 +122,10 @@ impl Task for SquaredNorms<'_> {
             const { assert!(S::Narrow::LANES == VECTORS) }
             let mut sum = S::Narrow::splat(0.0);
             let mut i = 0;
-            // Four rows at once, whose sums do not wait for one another.
-            while i + 4 <= k {
-                sum = add_squares::<S::Narrow, 4>(packed.as_ptr(), i, x, sum);
-                i += 4;
+            // Several rows at once, whose sums do not wait for one another.
+            while i + ROWS <= k {
+                sum = add_squares::<S::Narrow, ROWS>(packed.as_ptr(), i, x, sum);
+                i += ROWS;
             }
             while i < k {
                 sum = add_squares::<S::Narrow, 1>(packed.as_ptr(), i, x, sum);

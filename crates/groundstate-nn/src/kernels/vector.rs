@@ -3,6 +3,9 @@
 use super::Task;
 use crate::simd::{Portable, Simd};
 
+/// What is left of a row.
+type One = Portable<1>;
+
 /// Σ a · b.
 pub(crate) struct Dot<'a> {
     pub(crate) a: &'a [f32],
@@ -16,8 +19,14 @@ pub(crate) struct AddScaled<'a> {
     pub(crate) factor: f32,
 }
 
-/// Sets rows to finite half-precision numbers less `origin`, which is as long as a row.
+/// Sets numbers to finite half-precision ones.
 pub(crate) struct Widen<'a> {
+    pub(crate) halves: &'a [u16],
+    pub(crate) to: &'a mut [f32],
+}
+
+/// Sets rows to finite half-precision numbers less `origin`, which is as long as a row.
+pub(crate) struct WidenLess<'a> {
     pub(crate) halves: &'a [u16],
     pub(crate) origin: &'a [f32],
     pub(crate) to: &'a mut [f32],
@@ -28,18 +37,31 @@ impl Task for Widen<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { halves, origin, to } = self;
+        let Self { halves, to } = self;
         assert_eq!(halves.len(), to.len(), "there is a number for each");
-        // The exponent's bias is 15 in the one, 127 in the other; numbers below the least normal one
-        // come out right, too.
-        let rebias = f32::from_bits((127 + 127 - 15) << 23);
-        for (to, halves) in to.chunks_mut(origin.len()).zip(halves.chunks(origin.len())) {
-            for ((to, &half), &origin) in to.iter_mut().zip(halves).zip(origin) {
-                let half = u32::from(half);
-                let sign = (half & 0x8000) << 16;
-                let magnitude = f32::from_bits((half & 0x7fff) << 13) * rebias;
-                *to = f32::from_bits(magnitude.to_bits() | sign) - origin;
+        let whole = to.len() / S::LANES * S::LANES;
+        // SAFETY: whole vectors, then single values, inside the slices.
+        unsafe {
+            for at in (0..whole).step_by(S::LANES) {
+                S::store(to.as_mut_ptr().add(at), S::load_half(halves.as_ptr().add(at)));
             }
+            for at in whole..to.len() {
+                One::store(to.as_mut_ptr().add(at), One::load_half(halves.as_ptr().add(at)));
+            }
+        }
+    }
+}
+
+impl Task for WidenLess<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { halves, origin, to } = self;
+        // SAFETY: passed on.
+        unsafe { Widen { halves, to: &mut *to }.run::<S>() };
+        for to in to.chunks_mut(origin.len()) {
+            to.iter_mut().zip(origin).for_each(|(to, origin)| *to -= origin);
         }
     }
 }
@@ -100,7 +122,7 @@ const AT_ONCE: usize = 4;
 /// Σ row · vector of every vector and row: vectors × rows.
 pub(crate) struct Dots<'a, 'b> {
     pub(crate) rows: Rows<'a>,
-    pub(crate) vectors: &'a [&'b mut [f32]],
+    pub(crate) vectors: &'a [&'b [f32]],
     pub(crate) to: &'a mut [f32],
 }
 

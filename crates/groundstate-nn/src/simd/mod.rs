@@ -36,6 +36,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn splat(value: f32) -> Self::V;
     /// Reads `LANES` values.
     unsafe fn load(from: *const f32) -> Self::V;
+    /// Reads `LANES` values in half precision by their bits; those that are no finite numbers are undefined.
+    unsafe fn load_half(from: *const u16) -> Self::V;
     /// Writes `LANES` values.
     unsafe fn store(to: *mut f32, value: Self::V);
     /// a + b.

@@ -14,6 +14,17 @@ const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 #[repr(align(16))]
 pub(crate) struct Lanes<const N: usize>([f32; N]);
 
+/// A number in half precision by its bits.
+#[inline(always)]
+fn single(half: u16) -> f32 {
+    // The exponent's bias is 15 in the one, 127 in the other; numbers below the least normal one come out right, too.
+    const REBIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    let half = u32::from(half);
+    let sign = (half & 0x8000) << 16;
+    let magnitude = f32::from_bits((half & 0x7fff) << 13) * REBIAS;
+    f32::from_bits(magnitude.to_bits() | sign)
+}
+
 #[inline(always)]
 fn zip<const N: usize>(a: Lanes<N>, b: Lanes<N>, f: impl Fn(f32, f32) -> f32) -> Lanes<N> {
     let mut out = a;
@@ -36,6 +47,11 @@ impl<const N: usize> Simd for Portable<N> {
     unsafe fn load(from: *const f32) -> Lanes<N> {
         // SAFETY: the caller answers for `N` readable values.
         Lanes(unsafe { from.cast::<[f32; N]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_half(from: *const u16) -> Lanes<N> {
+        // SAFETY: the caller answers for `N` readable values.
+        Lanes(unsafe { from.cast::<[u16; N]>().read_unaligned() }.map(single))
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: Lanes<N>) {

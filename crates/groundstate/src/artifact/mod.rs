@@ -1,8 +1,8 @@
 //! The model file: a [`Detector`] as [safetensors](https://github.com/huggingface/safetensors).
 //!
-//! Tensors are little-endian `f32`. The metadata has one key, `groundstate`, whose value is JSON:
+//! Tensors are little-endian `f32`, but for `reference.variation` and `reference.factor`, which are `f16`. The metadata has one key, `groundstate`, whose value is JSON:
 //! `format_version` ([`FORMAT_VERSION`], no other is read), `digest` (BLAKE3 over the `detector` text and every
-//! tensor's name, shape and bytes, in the order of their names) and `detector` (preprocessing,
+//! tensor's name, shape, type and bytes, in the order of their names) and `detector` (preprocessing,
 //! energy structure, score and map names, calibration and its folds, training record). The same detector gives
 //! the same bytes. Saving writes a temporary file beside the target and renames it, so a reader
 //! sees the old file or the new one.
@@ -42,7 +42,7 @@ use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAME
 use tensors::Tensors;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 7;
+pub const FORMAT_VERSION: u32 = 8;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];
@@ -337,7 +337,7 @@ fn take_statistics(
 }
 
 fn take_roi(arrays: &mut Tensors) -> Result<Option<Roi>, String> {
-    let Some((shape, cells)) = arrays.take_optional("roi") else { return Ok(None) };
+    let Some((shape, cells)) = arrays.take_optional("roi")? else { return Ok(None) };
     let &[rows, columns] = &shape[..] else {
         return Err(format!("the region of interest has shape {shape:?}, expected two axes"));
     };
@@ -349,7 +349,7 @@ fn take_roi(arrays: &mut Tensors) -> Result<Option<Roi>, String> {
 }
 
 fn take_conditions(arrays: &mut Tensors) -> Result<Vec<Conditions>, String> {
-    let Some((shape, values)) = arrays.take_optional("conditions") else { return Ok(Vec::new()) };
+    let Some((shape, values)) = arrays.take_optional("conditions")? else { return Ok(Vec::new()) };
     if shape.get(1) != Some(&CONDITION_NAMES.len()) || shape.len() != 2 {
         return Err(format!("the conditions have shape {shape:?}, expected pictures × 3"));
     }

@@ -1,8 +1,10 @@
 //! Named arrays on their way to and from the file, and the energies made of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use groundstate_nn::{Network, Node, Parameters};
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -94,22 +96,105 @@ struct GaussianDescription {
     dimensions: usize,
 }
 
+/// The values of an array, in single or half precision.
+enum Values {
+    Single(Vec<f32>),
+    Half(Vec<f16>),
+}
+
+/// Shape and values of an array in single precision.
+pub(super) type Shaped = (Vec<usize>, Vec<f32>);
+
 /// Arrays by name: shape and values.
 #[derive(Default)]
-pub(super) struct Tensors(BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+pub(super) struct Tensors(BTreeMap<String, (Vec<usize>, Values)>);
+
+impl Values {
+    fn of(name: &str, view: &TensorView) -> Result<Self, String> {
+        let (bytes, mut unusable) = (view.data(), None);
+        let values = match view.dtype() {
+            Dtype::F32 => {
+                let of = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                let values: Vec<f32> = bytes.chunks_exact(4).map(of).collect();
+                unusable = unusable.or(values.iter().position(|value| !value.is_finite()));
+                Self::Single(values)
+            }
+            Dtype::F16 => {
+                let values: Vec<f16> =
+                    bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+                unusable = unusable.or(values.iter().position(|value| !value.is_finite()));
+                Self::Half(values)
+            }
+            other => return Err(format!("tensor {name} has type {other:?}, expected F32 or F16")),
+        };
+        match unusable {
+            None => Ok(values),
+            Some(index) => Err(format!(
+                "tensor {name} holds {} at index {index}, expected a finite number",
+                match &values {
+                    Self::Single(values) => values[index],
+                    Self::Half(values) => values[index].into(),
+                }
+            )),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Single(values) => values.len(),
+            Self::Half(values) => values.len(),
+        }
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self {
+            Self::Single(_) => Dtype::F32,
+            Self::Half(_) => Dtype::F16,
+        }
+    }
+
+    /// Some of them as the file has them.
+    fn bytes(&self, some: Range<usize>) -> Vec<u8> {
+        match self {
+            Self::Single(values) => values[some].iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Half(values) => values[some].iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
+}
 
 impl Tensors {
     pub(super) fn put(&mut self, name: String, shape: Vec<usize>, values: &[f32]) {
+        self.insert(name, shape, Values::Single(values.to_vec()));
+    }
+
+    fn put_halves(&mut self, name: &str, shape: Vec<usize>, values: &[f16]) {
+        self.insert(name.to_owned(), shape, Values::Half(values.to_vec()));
+    }
+
+    fn insert(&mut self, name: String, shape: Vec<usize>, values: Values) {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "{name} has its stated shape");
-        self.0.insert(name, (shape, values.to_vec()));
+        self.0.insert(name, (shape, values));
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
-        self.take_optional(name).ok_or_else(|| format!("tensor {name} is missing"))
+    pub(super) fn take(&mut self, name: &str) -> Result<Shaped, String> {
+        self.take_optional(name)?.ok_or_else(|| format!("tensor {name} is missing"))
     }
 
-    pub(super) fn take_optional(&mut self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
-        self.0.remove(name)
+    pub(super) fn take_optional(&mut self, name: &str) -> Result<Option<Shaped>, String> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some((shape, Values::Single(values))) => Ok(Some((shape, values))),
+            Some(_) => Err(format!("tensor {name} has type F16, expected F32")),
+        }
+    }
+
+    /// Nothing where there is none.
+    fn take_halves(&mut self, name: &str) -> Result<Vec<f16>, String> {
+        match self.0.remove(name) {
+            None => Ok(Vec::new()),
+            Some((_, Values::Half(values))) => Ok(values),
+            Some(_) => Err(format!("tensor {name} has type F32, expected F16")),
+        }
     }
 
     /// Puts other arrays among these, the names of which then begin with `prefix`.
@@ -133,25 +218,27 @@ impl Tensors {
         }
     }
 
-    /// BLAKE3 of the description and of every tensor's name, shape and bytes.
+    /// BLAKE3 of the description and of every tensor's name, shape, type and bytes.
     pub(super) fn digest(&self, description: &str) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(description.len() as u64).to_le_bytes());
         hasher.update(description.as_bytes());
         for (name, (shape, values)) in &self.0 {
-            hasher.update(format!("{name} {shape:?}\n").as_bytes());
-            for some in values.chunks(HASHED_AT_ONCE) {
-                hasher.update(&bytes_of(some));
+            hasher.update(format!("{name} {shape:?} {:?}\n", values.dtype()).as_bytes());
+            for first in (0..values.len()).step_by(HASHED_AT_ONCE) {
+                hasher.update(&values.bytes(first..(first + HASHED_AT_ONCE).min(values.len())));
             }
         }
         hasher.finalize().to_hex().to_string()
     }
 
     pub(super) fn serialise(&self, metadata: HashMap<String, String>) -> Vec<u8> {
-        let bytes: BTreeMap<&String, (&Vec<usize>, Vec<u8>)> =
-            self.0.iter().map(|(name, (shape, values))| (name, (shape, bytes_of(values)))).collect();
-        let views = bytes.iter().map(|(name, (shape, bytes))| {
-            let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("put checked the shape");
+        let arrays = self.0.iter();
+        let bytes: Vec<(&String, &[usize], Dtype, Vec<u8>)> = arrays
+            .map(|(name, (shape, values))| (name, &shape[..], values.dtype(), values.bytes(0..values.len())))
+            .collect();
+        let views = bytes.iter().map(|(name, shape, dtype, bytes)| {
+            let view = TensorView::new(*dtype, shape.to_vec(), bytes).expect("put checked the shape");
             (name, view)
         });
         safetensors::serialize(views, Some(metadata)).expect("few tensors with short names fit the header")
@@ -161,18 +248,7 @@ impl Tensors {
         let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let mut tensors = Self::default();
         for (name, view) in file.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(format!("tensor {name} has type {:?}, expected F32", view.dtype()));
-            }
-            let values: Vec<f32> =
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-                return Err(format!(
-                    "tensor {name} holds {} at index {index}, expected a finite number",
-                    values[index]
-                ));
-            }
-            tensors.0.insert(name.to_owned(), (view.shape().to_vec(), values));
+            tensors.0.insert(name.to_owned(), (view.shape().to_vec(), Values::of(name, &view)?));
         }
         Ok(tensors)
     }
@@ -308,9 +384,11 @@ impl Tensors {
         if found != network.parameter_count() {
             return Err(format!("the network has {} parameters, found {found}", network.parameter_count()));
         }
-        let taken: Vec<_> = names.iter().filter_map(|name| Some((name, self.0.remove(name)?))).collect();
-        let tensors =
-            taken.iter().map(|(name, (shape, values))| (&name[prefix.len()..], &shape[..], &values[..]));
+        let taken = names.iter().map(|name| self.take(name)).collect::<Result<Vec<_>, String>>()?;
+        let tensors = names
+            .iter()
+            .zip(&taken)
+            .map(|(name, (shape, values))| (&name[prefix.len()..], &shape[..], &values[..]));
         Parameters::from_tensors(network, tensors).map_err(|e| e.to_string())
     }
 
@@ -421,10 +499,10 @@ impl Tensors {
         if !gaussian.variation.is_empty() {
             let factors = gaussian.variation.len() / gaussian.mean.len();
             let shape = vec![factors, cells[0], cells[1], dimensions];
-            self.put("reference.variation".into(), shape, &gaussian.variation);
+            self.put_halves("reference.variation", shape, &gaussian.variation);
         }
         let packed = dimensions * (dimensions + 1) / 2;
-        self.put("reference.factor".into(), vec![cells[0], cells[1], packed], &gaussian.factor);
+        self.put_halves("reference.factor", vec![cells[0], cells[1], packed], &gaussian.factor);
         GaussianDescription { columns, rows, channels, dimensions }
     }
 
@@ -444,8 +522,6 @@ impl Tensors {
                  which does not fit pictures of {size} × {size} pixels and {expected} channels"
             ));
         }
-        let variation = self.take_optional("reference.variation").map_or(Vec::new(), |(_, values)| values);
-        let mut values = |name| self.take(name).map(|(_, values)| values);
         let gaussian = Gaussian {
             columns,
             rows,
@@ -453,9 +529,9 @@ impl Tensors {
             dimensions,
             displacement_px,
             source,
-            mean: values("reference.mean")?,
-            variation,
-            factor: values("reference.factor")?,
+            mean: self.take("reference.mean")?.1,
+            variation: self.take_halves("reference.variation")?,
+            factor: self.take_halves("reference.factor")?,
         };
         gaussian.check().map_err(|e| e.to_string())
     }
@@ -506,8 +582,4 @@ fn checked_network(
 fn largest_window(network: &Network, size: usize) -> usize {
     let margin = network.receptive_field().div_ceil(2);
     Tiling::new(MAX_EDGE_PX, 1, size, margin).window().0
-}
-
-fn bytes_of(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }

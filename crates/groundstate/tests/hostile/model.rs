@@ -7,31 +7,34 @@ use groundstate::artifact;
 use groundstate::image::Image;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 use crate::corpus;
 use crate::fuzz::{Turn, Verdict, is_thorough};
 use crate::mutate::{FLOATS, mutate, mutate_text};
-use crate::parts::Parts;
+use crate::parts::{Parts, Tensor};
 
 /// Damages the parts of a file once, so that its digest can be made right again.
 fn mutate_parts(parts: &mut Parts, other: &Parts, rng: &mut StdRng) {
     let at = rng.random_range(0..parts.tensors.len());
-    let (name, shape, bytes) = &mut parts.tensors[at];
-    match rng.random_range(0..12) {
+    let tensor = &mut parts.tensors[at];
+    let length = tensor.bytes.len() / tensor.width();
+    match rng.random_range(0..13) {
         0..5 => mutate_text(&mut parts.description, &other.description, rng),
         5..8 => {
             let float = FLOATS[rng.random_range(0..FLOATS.len())];
-            let place = 4 * rng.random_range(0..bytes.len() / 4);
-            bytes[place..place + 4].copy_from_slice(&float.to_le_bytes());
+            tensor.set(rng.random_range(0..length), float);
         }
-        8 => shape.reverse(),
-        9 => {
-            shape.clear();
-            shape.push(bytes.len() / 4);
-        }
+        8 => tensor.shape.reverse(),
+        9 => tensor.shape = vec![length],
         10 => drop(parts.tensors.remove(at)),
-        _ => name.push('2'),
+        11 => {
+            // The same bytes read as another type.
+            tensor.dtype = if tensor.dtype == Dtype::F16 { Dtype::F32 } else { Dtype::F16 };
+            tensor.shape = vec![tensor.bytes.len() / tensor.width()];
+        }
+        _ => tensor.name.push('2'),
     }
 }
 
@@ -101,14 +104,14 @@ fn the_models_that_cases_are_made_from_hold_every_kind_of_tensor() {
     let _turn = Turn::take();
     let parts: Vec<Parts> = files().iter().map(|file| Parts::of(file)).collect();
     let holds = |start: &str| {
-        parts.iter().any(|parts| parts.tensors.iter().any(|(name, ..)| name.starts_with(start)))
+        parts.iter().any(|parts| parts.tensors.iter().any(|tensor| tensor.name.starts_with(start)))
     };
     for start in [
         "reference.variation",
         "tiled.",
         "learned.",
         "learned1.",
-        "density0.reference.",
+        "density0.reference.variation",
         "density0.trunk.",
         "fold0.reference.",
         "fold2.statistics.",
@@ -184,14 +187,32 @@ fn a_weight_that_is_no_number_is_named() {
         for at in 0..parts.tensors.len() {
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut broken = parts.clone();
-                let (name, _, bytes) = &mut broken.tensors[at];
-                let last = bytes.len() - 4;
-                bytes[last..].copy_from_slice(&value.to_le_bytes());
-                let expected = format!("tensor {name} holds {value} at index {}", last / 4);
+                let tensor = &mut broken.tensors[at];
+                let last = tensor.bytes.len() / tensor.width() - 1;
+                tensor.set(last, value);
+                let expected = format!("tensor {} holds {value} at index {last}", tensor.name);
                 let text = load(&broken.sealed()).unwrap_err().to_string();
                 assert!(text.contains(&expected), "{text}");
             }
         }
+    }
+}
+
+#[test]
+fn an_array_of_another_type_is_named() {
+    let _turn = Turn::take();
+    let parts = Parts::of(&files()[0]);
+    for (name, dtype, expected) in [
+        ("reference.factor", Dtype::F32, "has type F32, expected F16"),
+        ("reference.mean", Dtype::F16, "has type F16, expected F32"),
+        ("reference.mean", Dtype::I32, "has type I32, expected F32 or F16"),
+    ] {
+        let mut broken = parts.clone();
+        let tensor = broken.tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+        (tensor.dtype, tensor.bytes) = (dtype, vec![0; 4]);
+        tensor.shape = vec![4 / tensor.width()];
+        let text = load(&broken.sealed()).unwrap_err().to_string();
+        assert!(text.contains(&format!("tensor {name} {expected}")), "{text}");
     }
 }
 
@@ -229,22 +250,23 @@ fn folds_that_do_not_fit_the_calibration_are_named() {
     assert!(moved.contains("one of each for every picture"), "{moved}");
     // Arrays: one missing, and those of a fold that is not there.
     let mut missing = sound.clone();
-    missing.tensors.retain(|(name, ..)| name != "fold1.reference.mean");
+    missing.tensors.retain(|tensor| tensor.name != "fold1.reference.mean");
     let text = load(&missing.sealed()).err().unwrap().to_string();
     assert!(text.contains("a fold of the calibration: tensor reference.mean is missing"), "{text}");
     let mut foreign = plain.clone();
-    foreign.tensors.extend(sound.tensors.iter().filter(|(name, ..)| name == "fold2.light.weight").cloned());
+    foreign
+        .tensors
+        .extend(sound.tensors.iter().filter(|tensor| tensor.name == "fold2.light.weight").cloned());
     let text = load(&foreign.sealed()).err().unwrap().to_string();
     assert!(text.contains("tensor fold2.light.weight is not expected"), "{text}");
     // The energies of folds are closed forms.
     let network = all.clone().find(|parts| parts.description.contains("\"learned\":{")).unwrap();
     let learned = serde_json::from_str::<Value>(&network.description).unwrap()["scorer"].clone();
     let mut other = sound.clone();
-    other.tensors.retain(|(name, ..)| !name.starts_with("fold0."));
-    let arrays = network.tensors.iter().filter(|(name, ..)| !["roi", "conditions"].contains(&&name[..]));
-    other
-        .tensors
-        .extend(arrays.map(|(name, shape, bytes)| (format!("fold0.{name}"), shape.clone(), bytes.clone())));
+    other.tensors.retain(|tensor| !tensor.name.starts_with("fold0."));
+    let arrays = network.tensors.iter().filter(|tensor| !["roi", "conditions"].contains(&&tensor.name[..]));
+    let of_fold = |tensor: &Tensor| Tensor { name: format!("fold0.{}", tensor.name), ..tensor.clone() };
+    other.tensors.extend(arrays.map(of_fold));
     let text = refusal(&other, &|d| d["folds"][0] = learned.clone());
     assert!(text.contains("the energy of a fold is no closed form"), "{text}");
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use groundstate::artifact::FORMAT_VERSION;
+use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -13,7 +14,31 @@ const KEY: &str = "groundstate";
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) description: String,
-    pub(crate) tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+    pub(crate) tensors: Vec<Tensor>,
+}
+
+/// One of its arrays.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: Dtype,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// Bytes of a value.
+    pub(crate) fn width(&self) -> usize {
+        if self.dtype == Dtype::F16 { 2 } else { 4 }
+    }
+
+    /// Replaces a value by one that is rounded to the tensor's type.
+    pub(crate) fn set(&mut self, at: usize, value: f32) {
+        let (width, half) = (self.width(), f16::from_f32(value).to_le_bytes());
+        let single = value.to_le_bytes();
+        let value = if width == 2 { &half[..] } else { &single[..] };
+        self.bytes[at * width..][..width].copy_from_slice(value);
+    }
 }
 
 impl Parts {
@@ -23,7 +48,12 @@ impl Parts {
         let tensors = SafeTensors::deserialize(file).unwrap();
         let mut tensors: Vec<_> = tensors
             .iter()
-            .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
+            .map(|(name, view)| Tensor {
+                name: name.to_owned(),
+                shape: view.shape().to_vec(),
+                dtype: view.dtype(),
+                bytes: view.data().to_vec(),
+            })
             .collect();
         tensors.sort();
         Self { description: envelope["detector"].to_string(), tensors }
@@ -36,16 +66,16 @@ impl Parts {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(self.description.len() as u64).to_le_bytes());
         hasher.update(self.description.as_bytes());
-        for (name, shape, bytes) in &sorted {
-            hasher.update(format!("{name} {shape:?}\n").as_bytes()).update(bytes);
+        for Tensor { name, shape, dtype, bytes } in sorted {
+            hasher.update(format!("{name} {shape:?} {dtype:?}\n").as_bytes()).update(bytes);
         }
         let digest = hasher.finalize().to_hex();
         let envelope = format!(
             r#"{{"format_version":{FORMAT_VERSION},"digest":"{digest}","detector":{}}}"#,
             self.description
         );
-        let views = self.tensors.iter().filter_map(|(name, shape, bytes)| {
-            Some((name, TensorView::new(Dtype::F32, shape.clone(), bytes).ok()?))
+        let views = self.tensors.iter().filter_map(|Tensor { name, shape, dtype, bytes }| {
+            Some((name, TensorView::new(*dtype, shape.clone(), bytes).ok()?))
         });
         safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), envelope)]))).unwrap()
     }

@@ -77,9 +77,7 @@ impl FeatureBank {
                 false => Batch::of([pictures[picture]]),
             };
             let values = source.forward(&picture, false).0.remove(0);
-            let mut halves = vec![f16::ZERO; values.len()];
-            halves.convert_from_f32_slice(&values);
-            halves
+            halves(values)
         };
         let counts = (pictures.len(), folds.max(1));
         let (columns, rows) = (width / source.cell_px(), height / source.cell_px());
@@ -139,7 +137,7 @@ impl FeatureBank {
             source: self.source.clone(),
             mean,
             variation: variation.directions,
-            factor,
+            factor: halves(factor),
         })
     }
 
@@ -169,6 +167,15 @@ impl FeatureBank {
         let products = DMatrix::from_fn(kept.len(), kept.len(), |i, j| self.products[(kept[i], kept[j])]);
         Variation::of(copies, (&sample, &products), count)
     }
+}
+
+/// In half precision; what is beyond its range comes to its ends.
+fn halves(mut values: Vec<f32>) -> Vec<f16> {
+    let limit = f16::MAX.to_f32();
+    values.iter_mut().for_each(|value| *value = value.max(-limit).min(limit));
+    let mut halves = vec![f16::ZERO; values.len()];
+    halves.convert_from_f32_slice(&values);
+    halves
 }
 
 fn check(pictures: &[&Image], config: &GaussianConfig) -> Result<(), GaussianError> {
@@ -279,11 +286,11 @@ mod tests {
         // Sums are taken about another origin.
         for (a, b) in [
             (&without.mean, &rest.mean),
-            (&without.variation, &rest.variation),
-            (&without.factor, &rest.factor),
+            (&without.variation.to_f32_vec(), &rest.variation.to_f32_vec()),
+            (&without.factor.to_f32_vec(), &rest.factor.to_f32_vec()),
         ] {
             assert_eq!(a.len(), b.len());
-            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3 * (1.0 + b.abs())));
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-3 * (1.0 + b.abs())));
         }
     }
 }

@@ -108,9 +108,9 @@ impl Copies {
         let mut mean = vec![0f32; self.cells() * k];
         let cells = mean.par_chunks_exact_mut(k).zip(self.features.par_chunks_exact(count * k));
         cells.for_each_init(
-            || (vec![0f32; count * k], vec![0f32; k]),
-            |(values, zero), (mean, features)| {
-                backend.widen(features.reinterpret_cast(), zero, values);
+            || vec![0f32; count * k],
+            |values, (mean, features)| {
+                backend.widen(features.reinterpret_cast(), values);
                 values.chunks_exact(k).for_each(|row| backend.add_scaled(mean, row, 1.0));
                 mean.iter_mut().for_each(|mean| *mean /= count as f32);
             },
@@ -143,7 +143,7 @@ impl Selection<'_> {
         for range in &self.ranges {
             let (these, rest) = to.split_at_mut(range.len() * k);
             let halves = &features[(first + range.start) * k..(first + range.end) * k];
-            backend.widen(halves.reinterpret_cast(), &origin[cell * k..(cell + 1) * k], these);
+            backend.widen_less(halves.reinterpret_cast(), &origin[cell * k..(cell + 1) * k], these);
             to = rest;
         }
     }

@@ -9,6 +9,8 @@
 //! displacement: a latent variable that is summed out (the free energy of LeCun et al. 2006, *A Tutorial on
 //! Energy-Based Learning*, section 4). e(u, u) is the local energy e(u).
 
+use std::ops::Range;
+
 use groundstate_nn::Backend;
 use rayon::prelude::*;
 
@@ -19,27 +21,95 @@ use crate::image::Map;
 const DISPLACEMENTS: [(isize, isize); 8] =
     [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
 
+/// What a picture shows, and what is normal in its place and around it.
+pub(super) struct Displaced {
+    /// φ, cells × k.
+    features: Vec<f32>,
+    /// m, cells × k.
+    expected: Vec<f32>,
+    /// |L_p⁻¹ (φ(u) − m(p))|² of every position p and each displacement, where u is the cell that shows the
+    /// features of p if they are displaced by it; without meaning where u lies outside the picture.
+    norms: Vec<[f32; DISPLACEMENTS.len()]>,
+}
+
+/// The same, with norms of one row of positions.
+pub(super) struct Row<'a> {
+    features: &'a [f32],
+    expected: &'a [f32],
+    norms: &'a mut [[f32; DISPLACEMENTS.len()]],
+    /// Scratch: k × displacements.
+    residuals: Vec<[f32; DISPLACEMENTS.len()]>,
+}
+
+/// The rows (`columns` positions) of several pictures, row by row.
+pub(super) fn by_row(pictures: &mut [Displaced], columns: usize) -> Vec<Vec<Row<'_>>> {
+    let mut rows: Vec<Vec<Row>> = Vec::new();
+    for Displaced { features, expected, norms } in pictures {
+        for (y, norms) in norms.chunks_exact_mut(columns).enumerate() {
+            let row = Row { features, expected, norms, residuals: Vec::new() };
+            match rows.get_mut(y) {
+                Some(of_row) => of_row.push(row),
+                None => rows.push(vec![row]),
+            }
+        }
+    }
+    rows
+}
+
+impl Row<'_> {
+    /// Fills in the norms at some columns, the first of which is position `first`, by their factors.
+    pub(super) fn compare(
+        &mut self,
+        gaussian: &Gaussian,
+        first: usize,
+        columns: Range<usize>,
+        factors: &[f32],
+    ) {
+        let (k, backend) = (gaussian.dimensions, Backend::detect());
+        self.residuals.resize(k, Default::default());
+        let factors = factors.chunks_exact(k * (k + 1) / 2);
+        for ((p, norms), factor) in (first..).zip(&mut self.norms[columns]).zip(factors) {
+            let expected = &self.expected[p * k..][..k];
+            for (number, (dx, dy)) in DISPLACEMENTS.into_iter().enumerate() {
+                let Some(u) = gaussian.moved(p, (-dx, -dy)) else { continue };
+                let seen = self.features[u * k..][..k].iter().zip(expected);
+                let residuals = self.residuals.iter_mut().zip(seen);
+                residuals.for_each(|(to, (seen, expected))| to[number] = seen - expected);
+            }
+            *norms = backend.squared_norms(factor, &self.residuals);
+        }
+    }
+}
+
 impl Gaussian {
-    /// The local free energies of a picture with these local energies.
+    /// What is compared, before it is: nothing where displacements are not summed out.
     ///
     /// # Shapes
     /// `deviation`: projected features less the mean picture, `unvaried`: the same after what varies in the
     /// whole picture was taken out, both cells × k.
-    pub(super) fn free_energies(&self, deviation: &[f32], unvaried: &[f32], local: &Map) -> Map {
+    pub(super) fn displaced(&self, mut deviation: Vec<f32>, unvaried: &[f32]) -> Displaced {
         if self.displacement_px == 0.0 {
-            return local.clone();
+            return Displaced { features: Vec::new(), expected: Vec::new(), norms: Vec::new() };
         }
-        let features: Vec<f32> = deviation.iter().zip(&self.mean).map(|(d, m)| d + m).collect();
-        let predicted: Vec<f32> = features.iter().zip(unvaried).map(|(f, u)| f - u).collect();
-        let displaced = self.displaced(&features, &predicted);
-        let (log_none, log_prior) = self.log_prior();
+        deviation.iter_mut().zip(&self.mean).for_each(|(d, m)| *d += m);
+        let features = deviation;
+        let expected = features.iter().zip(unvaried).map(|(f, u)| f - u).collect();
+        Displaced { features, expected, norms: vec![Default::default(); self.columns * self.rows] }
+    }
+
+    /// The local free energies of a picture with these local energies.
+    pub(super) fn free_energies(&self, displaced: &Displaced, local: &Map) -> Map {
         let mut free = local.clone();
+        if self.displacement_px == 0.0 {
+            return free;
+        }
+        let (log_none, log_prior) = self.log_prior();
         free.values.par_iter_mut().with_min_len(self.columns).enumerate().for_each(|(u, free)| {
             let mut terms = [f32::NEG_INFINITY; 1 + DISPLACEMENTS.len()];
             terms[DISPLACEMENTS.len()] = log_none - *free;
             for (number, displacement) in DISPLACEMENTS.into_iter().enumerate() {
                 if let Some(p) = self.moved(u, displacement) {
-                    terms[number] = log_prior[number] - 0.5 * displaced[p][number];
+                    terms[number] = log_prior[number] - 0.5 * displaced.norms[p][number];
                 }
             }
             *free = -log_sum_exp(&terms);
@@ -47,32 +117,8 @@ impl Gaussian {
         free
     }
 
-    /// |L_p⁻¹ (φ(u) − m(p))|² of every position p and each displacement, where u is the cell that shows the
-    /// features of p if they are displaced by it; without meaning where u lies outside the picture.
-    fn displaced(&self, features: &[f32], predicted: &[f32]) -> Vec<[f32; 8]> {
-        let (k, backend) = (self.dimensions, Backend::detect());
-        let packed = k * (k + 1) / 2;
-        let mut displaced = vec![[0f32; 8]; self.columns * self.rows];
-        displaced.par_chunks_exact_mut(self.columns).enumerate().for_each(|(y, displaced)| {
-            let mut residuals = vec![[0f32; 8]; k];
-            for (p, displaced) in (y * self.columns..).zip(displaced) {
-                let expected = &predicted[p * k..][..k];
-                for (number, (dx, dy)) in DISPLACEMENTS.into_iter().enumerate() {
-                    let Some(u) = self.moved(p, (-dx, -dy)) else { continue };
-                    let seen = features[u * k..][..k].iter().zip(expected);
-                    residuals
-                        .iter_mut()
-                        .zip(seen)
-                        .for_each(|(to, (seen, expected))| to[number] = seen - expected);
-                }
-                *displaced = backend.squared_norms(&self.factor[p * packed..][..packed], &residuals);
-            }
-        });
-        displaced
-    }
-
     /// log π of no displacement and of each other.
-    fn log_prior(&self) -> (f32, [f32; 8]) {
+    fn log_prior(&self) -> (f32, [f32; DISPLACEMENTS.len()]) {
         let scale = -0.5 * (self.cell_px() as f32 / self.displacement_px).powi(2);
         let mut log_prior = DISPLACEMENTS.map(|(dx, dy)| scale * (dx * dx + dy * dy) as f32);
         let total = (1.0 + log_prior.iter().map(|log| log.exp()).sum::<f32>()).ln();

@@ -27,11 +27,14 @@ pub(super) use projection::Projector;
 pub(crate) use source::Source;
 
 use groundstate_nn::{Backend, Features, Pyramid};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, CELL, Energy, Evaluated, Wanted};
 use crate::image::Map;
+use displacement::Displaced;
 
 /// Settings of the closed-form energy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,12 +119,17 @@ const DISTANCE_FLOOR: f32 = 1e-6;
 
 /// Pictures whose features are kept for the way back.
 const AT_ONCE: usize = 8;
+/// Cells whose factors stay in the cache while they are multiplied.
+const CELLS_AT_ONCE: usize = 4;
+/// The inverse of its root is a finite number in half precision.
+const LEAST_RIDGE: f64 = 1e-9;
 
 /// The fitted energy.
 ///
 /// # Shapes
-/// With g = rows × columns cells and k dimensions: `mean` g × k, `variation` any number × g × k (orthonormal), `factor` g × k(k+1)/2 (rows of the
-/// lower-triangular L⁻¹, Σ = L Lᵀ).
+/// With g = rows × columns cells and k dimensions: `mean` g × k, `variation` any number × g × k (orthonormal), `factor`
+/// g × k(k+1)/2 (rows of the lower-triangular L⁻¹, Σ = L Lᵀ). The last two are nearly all that is read for a picture,
+/// and in half precision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gaussian {
     /// Cells across.
@@ -136,8 +144,8 @@ pub struct Gaussian {
     pub displacement_px: f32,
     pub(crate) source: Source,
     pub(crate) mean: Vec<f32>,
-    pub(crate) variation: Vec<f32>,
-    pub(crate) factor: Vec<f32>,
+    pub(crate) variation: Vec<f16>,
+    pub(crate) factor: Vec<f16>,
 }
 
 impl GaussianConfig {
@@ -151,8 +159,8 @@ impl GaussianConfig {
         if !(0.0..=1.0).contains(&self.pooled_weight) {
             return error("pooled_weight", self.pooled_weight, "a number in [0, 1]");
         }
-        if !(self.ridge > 0.0 && self.ridge.is_finite()) {
-            return error("ridge", self.ridge, "a positive number");
+        if !(self.ridge >= LEAST_RIDGE && self.ridge.is_finite()) {
+            return error("ridge", self.ridge, "a number of at least 1e-9");
         }
         if self.factors > 256 {
             return error("factors", self.factors as f64, "at most 256");
@@ -217,22 +225,36 @@ impl Gaussian {
         });
     }
 
-    /// Replaces deviations δ of pictures by y = L⁻¹ δ.
-    fn multiply_factors(&self, deviations: &mut [Vec<f32>]) {
-        let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
-        by_row(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
-            let factors = &self.factor[y * self.columns * packed..][..self.columns * packed];
-            Backend::detect().multiply_lower(factors, self.dimensions, &mut rows);
+    /// Replaces vectors δ of all cells of pictures by L⁻¹ δ or L⁻ᵀ δ, as the `product` is, and fills in what the
+    /// factors say of displaced cells.
+    ///
+    /// The factors are by far the largest of what is read: each is read once, for everything.
+    fn multiply_factors(
+        &self,
+        product: fn(Backend, &[f32], usize, &mut [&mut [f32]]),
+        vectors: &mut [Vec<f32>],
+        displaced: &mut [Displaced],
+    ) {
+        let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        let mut comparisons = displacement::by_row(displaced, self.columns);
+        comparisons.resize_with(self.rows, Vec::new);
+        let rows = by_row(vectors, self.columns * k).into_par_iter().zip(comparisons);
+        rows.enumerate().for_each(|(y, (mut vectors, mut comparisons))| {
+            let mut factors = Vec::new();
+            for first in (0..self.columns).step_by(CELLS_AT_ONCE) {
+                let cells = first..(first + CELLS_AT_ONCE).min(self.columns);
+                let at = y * self.columns + first;
+                widen(&self.factor[at * packed..(at + cells.len()) * packed], &mut factors);
+                let of_cells = vectors.iter_mut().map(|row| &mut row[cells.start * k..cells.end * k]);
+                product(Backend::detect(), &factors, k, &mut of_cells.collect::<Vec<_>>());
+                comparisons.iter_mut().for_each(|row| row.compare(self, at, cells.clone(), &factors));
+            }
         });
     }
 
-    /// The adjoint of [`Gaussian::unvary`] and [`Gaussian::multiply_factors`] after it.
+    /// The adjoint of [`Gaussian::unvary`] and of a product with the factors after it.
     fn whiten_adjoint(&self, slopes: &mut [Vec<f32>]) {
-        let (row, packed) = (self.columns * self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
-        by_row(slopes, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
-            let factors = &self.factor[y * self.columns * packed..][..self.columns * packed];
-            Backend::detect().multiply_transposed_lower(factors, self.dimensions, &mut rows);
-        });
+        self.multiply_factors(Backend::multiply_transposed_lower, slopes, &mut []);
         // The directions are orthonormal, so taking them out is its own adjoint.
         self.unvary(slopes);
     }
@@ -273,6 +295,12 @@ impl Gaussian {
         }
         local
     }
+}
+
+/// Half-precision numbers in single precision.
+fn widen(halves: &[f16], to: &mut Vec<f32>) {
+    to.resize(halves.len(), 0.0);
+    Backend::detect().widen(halves.reinterpret_cast(), to);
 }
 
 /// The rows (`length` values) of several pictures, row by row.
@@ -348,14 +376,18 @@ impl Gaussian {
                 let (mut deviations, features) = self.deviations(&some, wanted.gradient);
                 let seen = if wanted.free { deviations.clone() } else { Vec::new() };
                 self.unvary(&mut deviations);
-                let unvaried = if wanted.free { deviations.clone() } else { Vec::new() };
-                self.multiply_factors(&mut deviations);
+                let mut displaced: Vec<Displaced> = seen
+                    .into_iter()
+                    .zip(&deviations)
+                    .map(|(seen, left)| self.displaced(seen, left))
+                    .collect();
+                self.multiply_factors(Backend::multiply_lower, &mut deviations, &mut displaced);
                 let mut whitened = deviations;
                 let local = whitened.par_iter().map(|whitened| self.energies(whitened));
                 let mut found: Vec<Evaluated> =
                     local.map(|local| Evaluated { local, free: None, gradient: None }).collect();
-                for ((found, seen), unvaried) in found.iter_mut().zip(&seen).zip(&unvaried) {
-                    found.free = Some(self.free_energies(seen, unvaried, &found.local));
+                for (found, displaced) in found.iter_mut().zip(&displaced) {
+                    found.free = Some(self.free_energies(displaced, &found.local));
                 }
                 if form == Form::Distance {
                     found.par_iter_mut().zip(&mut whitened).for_each(|(found, y)| self.distances(found, y));

@@ -1,6 +1,7 @@
 //! Sums over pictures at every cell, and the covariances that they come to.
 
 use groundstate_nn::{Backend, Strided};
+use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::copies::Selection;
@@ -143,7 +144,7 @@ impl<'a> Explained<'a> {
         self.copies.deviations(backend, cell, features);
         let rows = self.variation.directions.chunks_exact(self.copies.length());
         for (to, row) in directions.chunks_exact_mut(k).zip(rows) {
-            to.copy_from_slice(&row[cell * k..(cell + 1) * k]);
+            backend.widen(row[cell * k..(cell + 1) * k].reinterpret_cast(), to);
         }
         mixed.fill(0.0);
         let deviations = Strided { values: features, row: 1, column: k };

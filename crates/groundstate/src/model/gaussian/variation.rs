@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use groundstate_nn::{Backend, Rows, Strided};
+use half::f16;
 use half::slice::HalfFloatSliceExt;
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ use super::projection::descending;
 const CELLS: usize = 64;
 /// Blocks whose products are in memory at once.
 const BLOCKS: usize = 16;
+/// Values of each direction that are brought to single precision at once.
+const PART: usize = 256;
 /// Components that explain less than this share of the variation are none.
 const LEAST_SHARE: f64 = 1e-9;
 
@@ -43,7 +46,7 @@ pub(super) fn inner_products(copies: &Copies, positions: &[usize]) -> DMatrix<f6
 /// What varies in whole pictures.
 pub(super) struct Variation {
     /// Orthonormal directions, each of the length of a feature array, one after another.
-    pub(super) directions: Vec<f32>,
+    pub(super) directions: Vec<f16>,
     /// Coordinates of every copy's deviation from the mean, copies × directions; they sum to zero.
     pub(super) coordinates: Vec<f32>,
 }
@@ -77,13 +80,14 @@ impl Variation {
                 directions_and_coordinates(copies, cells, sample, &mixing, count)
             })
             .collect();
-        let mut directions = vec![0f32; count * length];
+        let mut directions = vec![f16::ZERO; count * length];
         let mut coordinates = vec![0f32; copies.count() * count];
         for (&start, (of_directions, of_coordinates)) in starts.iter().zip(&blocks) {
             let width = of_directions.len() / count;
             for (j, direction) in directions.chunks_exact_mut(length).enumerate() {
                 let values = of_directions[j..].iter().step_by(count);
-                direction[start * k..][..width].iter_mut().zip(values).for_each(|(to, &value)| *to = value);
+                let to = direction[start * k..][..width].iter_mut();
+                to.zip(values).for_each(|(to, &value)| *to = f16::from_f32(value));
             }
             coordinates.iter_mut().zip(of_coordinates).for_each(|(sum, value)| *sum += value);
         }
@@ -150,40 +154,67 @@ fn centre(rows: &mut [f32], count: usize) {
 
 /// Coordinates in orthonormal directions of what pictures have from `start` on: pictures × directions.
 pub(super) fn coordinates(
-    directions: &[f32],
+    directions: &[f16],
     length: usize,
     start: usize,
     pictures: &[&mut [f32]],
 ) -> Vec<f32> {
-    let mut out = vec![0f32; pictures.len() * directions.len() / length];
-    let rows = Rows { values: directions, pitch: length, first: start };
-    Backend::detect().dots(rows, pictures, &mut out);
-    out
+    let mut sum = vec![0f32; pictures.len() * directions.len() / length];
+    let mut of_part = sum.clone();
+    in_parts(directions, length, start, pictures.first().map_or(0, |picture| picture.len()), |part, rows| {
+        let vectors: Vec<&[f32]> = pictures.iter().map(|picture| &picture[part.clone()]).collect();
+        Backend::detect().dots(rows, &vectors, &mut of_part);
+        sum.iter_mut().zip(&of_part).for_each(|(sum, value)| *sum += value);
+    });
+    sum
 }
 
 /// Takes what lies in orthonormal directions, at `coordinates` (pictures × directions), out of what pictures have
 /// from `start` on.
 pub(super) fn remove(
-    directions: &[f32],
+    directions: &[f16],
     length: usize,
     start: usize,
     coordinates: &[f32],
     pictures: &mut [&mut [f32]],
 ) {
     let factors: Vec<f32> = coordinates.iter().map(|value| -value).collect();
-    let rows = Rows { values: directions, pitch: length, first: start };
-    Backend::detect().add_rows(rows, &factors, pictures);
+    in_parts(directions, length, start, pictures.first().map_or(0, |picture| picture.len()), |part, rows| {
+        let mut vectors: Vec<&mut [f32]> =
+            pictures.iter_mut().map(|picture| &mut picture[part.clone()]).collect();
+        Backend::detect().add_rows(rows, &factors, &mut vectors);
+    });
+}
+
+/// Brings `count` values of each direction from `start` on to single precision, a part that stays in the cache at a
+/// time, each with its range among them.
+fn in_parts(
+    directions: &[f16],
+    length: usize,
+    start: usize,
+    count: usize,
+    mut work: impl FnMut(Range<usize>, Rows),
+) {
+    let mut values = vec![0f32; directions.len() / length * PART];
+    for first in (0..count).step_by(PART) {
+        let part = first..(first + PART).min(count);
+        let rows = values.chunks_exact_mut(PART).zip(directions.chunks_exact(length));
+        for (row, direction) in rows {
+            let halves = &direction[start + part.start..start + part.end];
+            Backend::detect().widen(halves.reinterpret_cast(), &mut row[..halves.len()]);
+        }
+        work(part, Rows { values: &values, pitch: PART, first: 0 });
+    }
 }
 
 /// One block of the features of copies at some positions: values × pictures.
 fn block(copies: &Copies, positions: &[usize], first: usize) -> DMatrix<f32> {
     let (k, backend) = (copies.k, Backend::detect());
     let cells = first..(first + CELLS).min(copies.cells());
-    let zero = vec![0.0; k];
     let mut out = DMatrix::zeros(cells.len() * k, positions.len());
     for (&position, column) in positions.iter().zip(out.as_mut_slice().chunks_exact_mut(cells.len() * k)) {
         for (cell, to) in cells.clone().zip(column.chunks_exact_mut(k)) {
-            backend.widen(copies.at(position, cell).reinterpret_cast(), &zero, to);
+            backend.widen(copies.at(position, cell).reinterpret_cast(), to);
         }
     }
     out
@@ -191,8 +222,6 @@ fn block(copies: &Copies, positions: &[usize], first: usize) -> DMatrix<f32> {
 
 #[cfg(test)]
 mod tests {
-    use half::f16;
-
     use super::*;
 
     /// Twelve "pictures" that vary in two known directions of 5000 values, the first by more.
@@ -222,7 +251,8 @@ mod tests {
         let Variation { directions, coordinates: of_copies } =
             Variation::of(&copies.of_folds(|_| true), (&all, &products), 2);
         let backend = Backend::detect();
-        let (first, second) = directions.split_at(5000);
+        let singles = directions.to_f32_vec();
+        let (first, second) = singles.split_at(5000);
         for (a, b, expected) in [(first, first, 1.0), (second, second, 1.0), (first, second, 0.0)] {
             assert!((backend.dot(a, b) - expected).abs() < 1e-3, "{}", backend.dot(a, b));
         }
