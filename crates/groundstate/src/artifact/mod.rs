@@ -21,8 +21,9 @@
 //! | `statistics.{energy,gradient}.{mean,spread}` | rows × columns of the map |
 //! | `fold0.*`, `fold1.*`, … | what a cross-conformal calibration compares with: for each fold `light.*`, `registration.*`, `reference.*` and `statistics.*` as above |
 
+mod arrays;
+mod energy;
 mod error;
-mod tensors;
 
 pub use error::ArtifactError;
 
@@ -39,7 +40,8 @@ use crate::detector::{Detector, Fold, TrainingRecord};
 use crate::image::{Grid, Light, Map, Nuisance, Preprocessing, Reach, Registration, Roi, write_atomically};
 use crate::model::EnergyModel;
 use crate::score::{MAX_POSITIONS, MapKind, MapStatistics, Normaliser, SCORE_NAMES, Stabiliser};
-use tensors::Tensors;
+use arrays::Tensors;
+use energy::EnergyDescription;
 
 /// Version of the format that this build writes and reads.
 pub const FORMAT_VERSION: u32 = 8;
@@ -85,7 +87,7 @@ struct ScorerDescription {
     /// Absent where pictures are not registered.
     #[serde(default)]
     registration: Option<Reach>,
-    energy: tensors::EnergyDescription,
+    energy: EnergyDescription,
     stabiliser: Stabiliser,
     gradient_floor: f32,
     default_score: String,

@@ -41,19 +41,13 @@ pub(super) struct Row<'a> {
     residuals: Vec<[f32; DISPLACEMENTS.len()]>,
 }
 
-/// The rows (`columns` positions) of several pictures, row by row.
-pub(super) fn by_row(pictures: &mut [Displaced], columns: usize) -> Vec<Vec<Row<'_>>> {
-    let mut rows: Vec<Vec<Row>> = Vec::new();
-    for Displaced { features, expected, norms } in pictures {
-        for (y, norms) in norms.chunks_exact_mut(columns).enumerate() {
-            let row = Row { features, expected, norms, residuals: Vec::new() };
-            match rows.get_mut(y) {
-                Some(of_row) => of_row.push(row),
-                None => rows.push(vec![row]),
-            }
-        }
+impl Displaced {
+    /// One row of `columns` positions after another.
+    pub(super) fn rows(&mut self, columns: usize) -> impl Iterator<Item = Row<'_>> {
+        let Self { features, expected, norms } = self;
+        let norms = norms.chunks_exact_mut(columns);
+        norms.map(|norms| Row { features, expected, norms, residuals: Vec::new() })
     }
-    rows
 }
 
 impl Row<'_> {

@@ -220,7 +220,7 @@ impl Gaussian {
     fn unvary(&self, deviations: &mut [Vec<f32>]) {
         let row = self.columns * self.dimensions;
         let coordinates = self.coordinates(deviations);
-        by_row(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
+        rows(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
             variation::remove(&self.variation, self.mean.len(), y * row, &coordinates, &mut rows);
         });
     }
@@ -236,9 +236,9 @@ impl Gaussian {
         displaced: &mut [Displaced],
     ) {
         let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
-        let mut comparisons = displacement::by_row(displaced, self.columns);
+        let mut comparisons = by_row(displaced.iter_mut().map(|picture| picture.rows(self.columns)));
         comparisons.resize_with(self.rows, Vec::new);
-        let rows = by_row(vectors, self.columns * k).into_par_iter().zip(comparisons);
+        let rows = rows(vectors, self.columns * k).into_par_iter().zip(comparisons);
         rows.enumerate().for_each(|(y, (mut vectors, mut comparisons))| {
             let mut factors = Vec::new();
             for first in (0..self.columns).step_by(CELLS_AT_ONCE) {
@@ -263,7 +263,7 @@ impl Gaussian {
     fn coordinates(&self, pictures: &mut [Vec<f32>]) -> Vec<f32> {
         let (row, length) = (self.columns * self.dimensions, self.mean.len());
         let mut sum = vec![0f32; pictures.len() * self.variation.len() / length];
-        let of_rows: Vec<Vec<f32>> = by_row(pictures, row)
+        let of_rows: Vec<Vec<f32>> = rows(pictures, row)
             .into_par_iter()
             .enumerate()
             .map(|(y, rows)| variation::coordinates(&self.variation, length, y * row, &rows))
@@ -304,10 +304,15 @@ fn widen(halves: &[f16], to: &mut Vec<f32>) {
 }
 
 /// The rows (`length` values) of several pictures, row by row.
-fn by_row(pictures: &mut [Vec<f32>], length: usize) -> Vec<Vec<&mut [f32]>> {
-    let mut rows: Vec<Vec<&mut [f32]>> = Vec::new();
+fn rows(pictures: &mut [Vec<f32>], length: usize) -> Vec<Vec<&mut [f32]>> {
+    by_row(pictures.iter_mut().map(|picture| picture.chunks_exact_mut(length)))
+}
+
+/// What several pictures have of each row.
+fn by_row<R>(pictures: impl Iterator<Item = impl Iterator<Item = R>>) -> Vec<Vec<R>> {
+    let mut rows: Vec<Vec<R>> = Vec::new();
     for picture in pictures {
-        for (y, row) in picture.chunks_exact_mut(length).enumerate() {
+        for (y, row) in picture.enumerate() {
             match rows.get_mut(y) {
                 Some(of_row) => of_row.push(row),
                 None => rows.push(vec![row]),

@@ -1,21 +1,14 @@
-//! Named arrays on their way to and from the file, and the energies made of them.
-
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+//! Energies as arrays and a description of their structure.
 
 use groundstate_nn::{Network, Node, Parameters};
-use half::f16;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::arrays::Tensors;
 use crate::image::{Grid, MAX_EDGE_PX, Preprocessing};
 use crate::model::{
     Energy, EnergyModel, Form, Gaussian, Learned, MAX_POSITIONS, Projection, Reference, STEP_PX, Source,
     TiledGaussian, Tiling, Trunk,
 };
-
-/// Values that are brought to bytes at once to be hashed: a copy of a whole tensor would cost as much as it.
-const HASHED_AT_ONCE: usize = 1 << 14;
 
 /// Most networks that an energy has.
 const MAX_NETWORKS: usize = 8;
@@ -96,163 +89,7 @@ struct GaussianDescription {
     dimensions: usize,
 }
 
-/// The values of an array, in single or half precision.
-enum Values {
-    Single(Vec<f32>),
-    Half(Vec<f16>),
-}
-
-/// Shape and values of an array in single precision.
-pub(super) type Shaped = (Vec<usize>, Vec<f32>);
-
-/// Arrays by name: shape and values.
-#[derive(Default)]
-pub(super) struct Tensors(BTreeMap<String, (Vec<usize>, Values)>);
-
-impl Values {
-    fn of(name: &str, view: &TensorView) -> Result<Self, String> {
-        let (bytes, mut unusable) = (view.data(), None);
-        let values = match view.dtype() {
-            Dtype::F32 => {
-                let of = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                let values: Vec<f32> = bytes.chunks_exact(4).map(of).collect();
-                unusable = unusable.or(values.iter().position(|value| !value.is_finite()));
-                Self::Single(values)
-            }
-            Dtype::F16 => {
-                let values: Vec<f16> =
-                    bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-                unusable = unusable.or(values.iter().position(|value| !value.is_finite()));
-                Self::Half(values)
-            }
-            other => return Err(format!("tensor {name} has type {other:?}, expected F32 or F16")),
-        };
-        match unusable {
-            None => Ok(values),
-            Some(index) => Err(format!(
-                "tensor {name} holds {} at index {index}, expected a finite number",
-                match &values {
-                    Self::Single(values) => values[index],
-                    Self::Half(values) => values[index].into(),
-                }
-            )),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Single(values) => values.len(),
-            Self::Half(values) => values.len(),
-        }
-    }
-
-    fn dtype(&self) -> Dtype {
-        match self {
-            Self::Single(_) => Dtype::F32,
-            Self::Half(_) => Dtype::F16,
-        }
-    }
-
-    /// Some of them as the file has them.
-    fn bytes(&self, some: Range<usize>) -> Vec<u8> {
-        match self {
-            Self::Single(values) => values[some].iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Self::Half(values) => values[some].iter().flat_map(|value| value.to_le_bytes()).collect(),
-        }
-    }
-}
-
 impl Tensors {
-    pub(super) fn put(&mut self, name: String, shape: Vec<usize>, values: &[f32]) {
-        self.insert(name, shape, Values::Single(values.to_vec()));
-    }
-
-    fn put_halves(&mut self, name: &str, shape: Vec<usize>, values: &[f16]) {
-        self.insert(name.to_owned(), shape, Values::Half(values.to_vec()));
-    }
-
-    fn insert(&mut self, name: String, shape: Vec<usize>, values: Values) {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "{name} has its stated shape");
-        self.0.insert(name, (shape, values));
-    }
-
-    pub(super) fn take(&mut self, name: &str) -> Result<Shaped, String> {
-        self.take_optional(name)?.ok_or_else(|| format!("tensor {name} is missing"))
-    }
-
-    pub(super) fn take_optional(&mut self, name: &str) -> Result<Option<Shaped>, String> {
-        match self.0.remove(name) {
-            None => Ok(None),
-            Some((shape, Values::Single(values))) => Ok(Some((shape, values))),
-            Some(_) => Err(format!("tensor {name} has type F16, expected F32")),
-        }
-    }
-
-    /// Nothing where there is none.
-    fn take_halves(&mut self, name: &str) -> Result<Vec<f16>, String> {
-        match self.0.remove(name) {
-            None => Ok(Vec::new()),
-            Some((_, Values::Half(values))) => Ok(values),
-            Some(_) => Err(format!("tensor {name} has type F32, expected F16")),
-        }
-    }
-
-    /// Puts other arrays among these, the names of which then begin with `prefix`.
-    pub(super) fn put_all(&mut self, prefix: &str, other: Self) {
-        self.0.extend(other.0.into_iter().map(|(name, array)| (format!("{prefix}{name}"), array)));
-    }
-
-    /// Takes the arrays whose names begin with `prefix`, without it.
-    pub(super) fn take_all(&mut self, prefix: &str) -> Self {
-        let all = std::mem::take(&mut self.0);
-        let (taken, rest): (BTreeMap<_, _>, _) =
-            all.into_iter().partition(|(name, _)| name.starts_with(prefix));
-        self.0 = rest;
-        Self(taken.into_iter().map(|(name, array)| (name[prefix.len()..].to_owned(), array)).collect())
-    }
-
-    pub(super) fn expect_empty(&self) -> Result<(), String> {
-        match self.0.keys().next() {
-            Some(name) => Err(format!("tensor {name} is not expected")),
-            None => Ok(()),
-        }
-    }
-
-    /// BLAKE3 of the description and of every tensor's name, shape, type and bytes.
-    pub(super) fn digest(&self, description: &str) -> String {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&(description.len() as u64).to_le_bytes());
-        hasher.update(description.as_bytes());
-        for (name, (shape, values)) in &self.0 {
-            hasher.update(format!("{name} {shape:?} {:?}\n", values.dtype()).as_bytes());
-            for first in (0..values.len()).step_by(HASHED_AT_ONCE) {
-                hasher.update(&values.bytes(first..(first + HASHED_AT_ONCE).min(values.len())));
-            }
-        }
-        hasher.finalize().to_hex().to_string()
-    }
-
-    pub(super) fn serialise(&self, metadata: HashMap<String, String>) -> Vec<u8> {
-        let arrays = self.0.iter();
-        let bytes: Vec<(&String, &[usize], Dtype, Vec<u8>)> = arrays
-            .map(|(name, (shape, values))| (name, &shape[..], values.dtype(), values.bytes(0..values.len())))
-            .collect();
-        let views = bytes.iter().map(|(name, shape, dtype, bytes)| {
-            let view = TensorView::new(*dtype, shape.to_vec(), bytes).expect("put checked the shape");
-            (name, view)
-        });
-        safetensors::serialize(views, Some(metadata)).expect("few tensors with short names fit the header")
-    }
-
-    pub(super) fn deserialise(bytes: &[u8]) -> Result<Self, String> {
-        let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let mut tensors = Self::default();
-        for (name, view) in file.iter() {
-            tensors.0.insert(name.to_owned(), (view.shape().to_vec(), Values::of(name, &view)?));
-        }
-        Ok(tensors)
-    }
-
     pub(super) fn put_energy(&mut self, energy: &EnergyModel) -> EnergyDescription {
         EnergyDescription {
             reference: energy.references().first().map(|reference| self.put_reference(reference)),
@@ -379,16 +216,12 @@ impl Tensors {
     }
 
     fn take_parameters(&mut self, network: &Network, prefix: &str) -> Result<Parameters, String> {
-        let names: Vec<String> = self.0.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
-        let found = names.iter().map(|name| self.0[name].1.len()).sum::<usize>();
+        let taken = self.take_singles(prefix)?;
+        let found = taken.iter().map(|(_, (_, values))| values.len()).sum::<usize>();
         if found != network.parameter_count() {
             return Err(format!("the network has {} parameters, found {found}", network.parameter_count()));
         }
-        let taken = names.iter().map(|name| self.take(name)).collect::<Result<Vec<_>, String>>()?;
-        let tensors = names
-            .iter()
-            .zip(&taken)
-            .map(|(name, (shape, values))| (&name[prefix.len()..], &shape[..], &values[..]));
+        let tensors = taken.iter().map(|(name, (shape, values))| (&name[..], &shape[..], &values[..]));
         Parameters::from_tensors(network, tensors).map_err(|e| e.to_string())
     }
 
