@@ -104,9 +104,12 @@ pub struct Learned {
 /// Executors that are kept between calls: tiles of one picture have at most four sizes.
 const KEPT_EXECUTORS: usize = 4;
 
-/// Executors for reading, with the size of their pictures, the last used last.
+/// Executors for reading, with what they are for, the last used last.
 #[derive(Default)]
-struct Executors(Mutex<Vec<(usize, usize, Executor)>>);
+struct Executors(Mutex<Vec<(Use, Executor)>>);
+
+/// Height and width of pictures, and what is read of them: without a gradient much less is kept of a forward pass.
+type Use = (usize, usize, Purpose);
 
 impl std::fmt::Debug for Executors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -142,19 +145,24 @@ impl Learned {
     }
 
     /// Runs `work` with an executor for pictures of this size.
-    fn with_executor<R>(&self, batch: &Batch, work: impl FnOnce(&mut Executor) -> R) -> R {
-        let (height, width) = (batch.height, batch.width);
+    fn with_executor<R>(&self, batch: &Batch, purpose: Purpose, work: impl FnOnce(&mut Executor) -> R) -> R {
+        let own = (batch.height, batch.width, purpose);
         let free = || self.executors.0.lock().expect("no holder panics");
         let kept = {
             let mut free = free();
-            let fitting = free.iter().position(|(h, w, _)| (*h, *w) == (height, width));
-            fitting.map(|i| free.remove(i).2)
+            let fitting = free.iter().position(|(of, _)| *of == own);
+            fitting.map(|i| free.remove(i).1)
         };
         let mut executor = kept.unwrap_or_else(|| {
-            let options = ExecutorOptions { purpose: Purpose::InputGradient, ..Default::default() };
-            let mut executor =
-                Executor::with_options(&self.network, reading_batch(batch), height, width, options)
-                    .expect("preprocessing gives pictures a size that the network takes");
+            let options = ExecutorOptions { purpose, ..Default::default() };
+            let mut executor = Executor::with_options(
+                &self.network,
+                reading_batch(batch),
+                batch.height,
+                batch.width,
+                options,
+            )
+            .expect("preprocessing gives pictures a size that the network takes");
             executor.load(&self.parameters);
             executor
         });
@@ -163,7 +171,7 @@ impl Learned {
         if free.len() >= KEPT_EXECUTORS {
             free.remove(0);
         }
-        free.push((height, width, executor));
+        free.push((own, executor));
         result
     }
 
@@ -185,7 +193,7 @@ impl Learned {
     pub(super) fn outputs(&self, batch: &Batch) -> Vec<Vec<f32>> {
         let (height, width) = self.grid(batch);
         let length = height * width * self.network.output_channels();
-        self.with_executor(batch, |executor| {
+        self.with_executor(batch, Purpose::Energies, |executor| {
             let some = self.chunks(batch);
             some.flat_map(|(pictures, levels)| {
                 let outputs = executor.forward(pictures, &levels);
@@ -198,7 +206,7 @@ impl Learned {
     /// The gradient at the pixels of Σ weights · outputs of every picture.
     pub(super) fn pull_back(&self, batch: &Batch, weights: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut weights = weights.iter();
-        self.with_executor(batch, |executor| {
+        self.with_executor(batch, Purpose::InputGradient, |executor| {
             let some = self.chunks(batch);
             some.flat_map(|(pictures, levels)| {
                 executor.forward(pictures, &levels);
@@ -224,7 +232,8 @@ impl Energy for Learned {
 
     fn evaluate(&self, batch: &Batch, wanted: Wanted) -> Vec<Evaluated> {
         let (height, width) = self.grid(batch);
-        self.with_executor(batch, |executor| {
+        let purpose = if wanted.gradient { Purpose::InputGradient } else { Purpose::Energies };
+        self.with_executor(batch, purpose, |executor| {
             let mut found = Vec::with_capacity(batch.count);
             for (pictures, levels) in self.chunks(batch) {
                 let first = found.len();
