@@ -107,7 +107,7 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         ..config(MethodName::Product)
     };
     // Stripes that stand still, and stripes that lie anywhere, as on a surface.
-    for (speed, closed_forms) in [(0, 1), (997, 3)] {
+    for (speed, closed_forms, score) in [(0, 1, "energy_z_top"), (997, 3, "energy_top")] {
         let striped = |number: usize| Image {
             width: 2 * EDGE,
             height: 2 * EDGE,
@@ -121,7 +121,7 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         let notes = &detector.record.notes;
         assert_eq!(detector.energy.networks().len(), 2, "{notes:?}");
         let references = detector.energy.references();
-        assert_eq!(references.len(), closed_forms);
+        assert_eq!((references.len(), &detector.default_score[..]), (closed_forms, score));
         assert!(references.iter().all(|reference| reference.form == Form::Distance));
         assert_eq!((detector.record.steps, detector.record.held_out), (800, 12));
         assert_eq!(detector.record.config["optimiser"]["steps"], 400);

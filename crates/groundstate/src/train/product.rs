@@ -109,13 +109,15 @@ impl Method for Product {
         });
         let references = std::iter::once(closed_form.whole.clone()).chain(of_experts).collect();
         let networks = taught.experts.iter().map(|expert| expert.network.clone().rescaled(share, 0.0));
-        let reading = readout(lesson.registered);
+        // On a surface a position says as little of the next picture as where parts are registered.
+        let by_position = readout(lesson.registered);
+        let default_score = if dense.is_empty() { by_position.score } else { "energy_top" };
         Ok(Trained {
             energy: EnergyModel::Tilted(references, networks.collect()),
             held_out: held_out(&closed_form, &taught.experts, &densities, lesson.pictures),
             stabiliser: Stabiliser::Identity,
-            default_score: reading.score,
-            default_map: reading.map,
+            default_score,
+            default_map: by_position.map,
             pictures: lesson.pictures.len(),
             steps: taught.steps,
             planned_steps: taught.planned_steps,
