@@ -19,13 +19,13 @@ pub(super) struct ClosedForm {
 }
 
 /// How a closed form, alone or in a product, is read unless told otherwise.
-pub(super) fn readout(registered: bool) -> Readout {
-    if registered {
+pub(super) fn readout(registered: bool, surface: bool) -> Readout {
+    Readout {
         // A registered position is no longer one place of the scene: dust and shadows of the background move
-        // through it, and its own spread says little about the next picture. Parts are not displaced any more.
-        Readout { score: "energy_top", map: MapKind::Energy }
-    } else {
-        Readout { score: "energy_z_top", map: MapKind::FreeEnergy }
+        // through it, and its own spread says little about the next picture. One on a surface never was.
+        score: if registered || surface { "energy_top" } else { "energy_z_top" },
+        // Registered parts are not displaced any more.
+        map: if registered { MapKind::Energy } else { MapKind::FreeEnergy },
     }
 }
 
@@ -53,7 +53,7 @@ impl Method for ClosedForm {
             }
         }
         report((1 + folds) as f64 / (folds + 2) as f64)?;
-        let reading = readout(lesson.registered);
+        let reading = readout(lesson.registered, false);
         Ok(Trained {
             energy: EnergyModel::Reference(Reference::plain(bank.fit(None)?)),
             held_out: held_out.into_iter().flatten().enumerate().collect(),

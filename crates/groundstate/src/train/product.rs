@@ -99,7 +99,8 @@ impl Method for Product {
             return self.closed_form(lesson, taught.notes.join("; "), &mut |_| Control::Continue);
         }
         observer(&Progress::stage(Stage::Calibrate, lesson.start));
-        let dense: &[Expert] = if unexplained < SURFACE_SHARE { &[] } else { &taught.experts };
+        let surface = unexplained >= SURFACE_SHARE;
+        let dense: &[Expert] = if surface { &taught.experts } else { &[] };
         let densities = dense.iter().map(|expert| self.density(expert, lesson.pictures));
         let densities = densities.collect::<Result<Vec<CrossFit>, TrainError>>()?;
         let share = 1.0 / taught.experts.len() as f32;
@@ -109,15 +110,13 @@ impl Method for Product {
         });
         let references = std::iter::once(closed_form.whole.clone()).chain(of_experts).collect();
         let networks = taught.experts.iter().map(|expert| expert.network.clone().rescaled(share, 0.0));
-        // On a surface a position says as little of the next picture as where parts are registered.
-        let by_position = readout(lesson.registered);
-        let default_score = if dense.is_empty() { by_position.score } else { "energy_top" };
+        let reading = readout(lesson.registered, surface);
         Ok(Trained {
             energy: EnergyModel::Tilted(references, networks.collect()),
             held_out: held_out(&closed_form, &taught.experts, &densities, lesson.pictures),
             stabiliser: Stabiliser::Identity,
-            default_score,
-            default_map: by_position.map,
+            default_score: reading.score,
+            default_map: reading.map,
             pictures: lesson.pictures.len(),
             steps: taught.steps,
             planned_steps: taught.planned_steps,
