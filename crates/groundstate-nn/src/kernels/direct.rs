@@ -126,7 +126,7 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize>(
                 *row = x.add(pixels.input[first + i.min(valid - 1)]);
             }
             let sums =
-                micro::<S, MR, NV>(&rows, geometry.runs, geometry.run_stride, geometry.run_len, weights);
+                micro::<S, MR, NV, 0>(&rows, geometry.runs, geometry.run_stride, geometry.run_len, weights);
             let mut tile = Tile(MaybeUninit::uninit());
             let sums_at = tile.0.as_mut_ptr().cast::<f32>();
             for (i, sums) in sums.iter().enumerate() {

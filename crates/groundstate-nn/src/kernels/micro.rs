@@ -2,17 +2,22 @@
 
 use crate::simd::Simd;
 
+/// Values of a cache line.
+const LINE: usize = 16;
+
 /// Sums of `rows` products with `NV` vectors of weights.
 ///
 /// For each of `MR` rows: Σ over `runs` runs of `run_len` consecutive values (runs `run_stride` apart) of
 /// value · weight vector. The order of summation does not depend on `MR`, `NV` or the row's place, so a
 /// row's result is the same in every block.
 ///
+/// Weights that lie `AHEAD` values further on are asked for meanwhile, unless it is 0.
+///
 /// # Safety
 /// As [`Simd`]; each row pointer is readable at every offset, `weights` for
 /// `runs · run_len · NV · LANES` values.
 #[inline(always)]
-pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(
+pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const AHEAD: usize>(
     rows: &[*const f32; MR],
     runs: usize,
     run_stride: usize,
@@ -29,6 +34,11 @@ pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(
                 *pointer = pointer.add(run * run_stride);
             }
             for k in 0..run_len {
+                if AHEAD > 0 {
+                    for line in (0..NV * S::LANES).step_by(LINE) {
+                        S::prefetch(weights.wrapping_add(AHEAD + line));
+                    }
+                }
                 let mut w = [S::splat(0.0); NV];
                 for (v, w) in w.iter_mut().enumerate() {
                     *w = S::load(weights.add(v * S::LANES));

@@ -40,6 +40,9 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn load_half(from: *const u16) -> Self::V;
     /// Writes `LANES` values.
     unsafe fn store(to: *mut f32, value: Self::V);
+    /// Asks for the cache line of `at`, which need not be readable, if the processor takes such hints.
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const f32) {}
     /// a + b.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// a − b.

@@ -47,6 +47,10 @@ pub(crate) struct Winograd {
     pub(crate) block: usize,
 }
 
+/// Weights of all places are more than a second-level cache holds, and are read once for each block of tiles: they are
+/// asked for so many values before they are needed.
+const AHEAD: usize = 1024;
+
 /// A tile's place.
 struct Place {
     image: usize,
@@ -214,7 +218,7 @@ unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
             for (i, row) in rows.iter_mut().enumerate() {
                 *row = x.add((first + i.min(valid - 1)) * depth);
             }
-            let sums = micro::<S, MR, NV>(&rows, 1, 0, depth, weights);
+            let sums = micro::<S, MR, NV, AHEAD>(&rows, 1, 0, depth, weights);
             for (i, sums) in sums.iter().enumerate().take(valid) {
                 for (v, &sum) in sums.iter().enumerate() {
                     S::store(y.add((first + i) * width + v * S::LANES), sum);
