@@ -4,11 +4,10 @@ use super::folds::members;
 use super::learn::{Length, learn, split};
 use super::learner::Setting;
 use super::objective::Objective;
-use super::{EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainError, Trained, read};
+use super::spread::Spread;
+use super::{Lesson, Method, Observer, Progress, Stage, TrainError, Trained, read};
 use crate::image::{Fit, Image};
-use crate::model::{
-    Batch, Energy, EnergyModel, FeatureBank, Form, Gaussian, GaussianConfig, NetworkConfig, Reference,
-};
+use crate::model::{EnergyModel, FeatureBank, Form, Gaussian, GaussianConfig, NetworkConfig, Reference};
 use crate::score::{MapKind, Stabiliser};
 
 /// Folds that the scale of a reference energy is estimated with.
@@ -117,19 +116,11 @@ impl LearnedMethod {
 /// pictures that it was not fitted to.
 fn fit_reference(pictures: &[&Image], config: &GaussianConfig) -> Result<Reference, TrainError> {
     let bank = FeatureBank::new(pictures, REFERENCE_FOLDS, config)?;
-    let mut unseen = Vec::new();
+    let mut spread = Spread::default();
     for fold in 0..REFERENCE_FOLDS {
         let gaussian: Gaussian = bank.fit(Some(fold))?;
-        let members: Vec<&Image> = members(pictures, fold, REFERENCE_FOLDS).copied().collect();
-        for chunk in members.chunks(EVALUATION_BATCH) {
-            let maps = gaussian.local_energies(&Batch::of(chunk.iter().copied()));
-            unseen.extend(maps.into_iter().flat_map(|map| map.values));
-        }
+        spread.add(&gaussian, &members(pictures, fold, REFERENCE_FOLDS).copied().collect::<Vec<_>>());
     }
-    let n = unseen.len() as f64;
-    let mean = unseen.iter().map(|&e| f64::from(e)).sum::<f64>() / n;
-    let variance = unseen.iter().map(|&e| (f64::from(e) - mean).powi(2)).sum::<f64>() / n;
-    let scale = 1.0 / variance.sqrt().max(1e-6);
-    let gaussian = bank.fit(None)?;
-    Ok(Reference { gaussian, form: Form::Quadratic, offset: mean as f32, scale: scale as f32 })
+    let (offset, spread) = spread.moments();
+    Ok(Reference { gaussian: bank.fit(None)?, form: Form::Quadratic, offset, scale: 1.0 / spread })
 }

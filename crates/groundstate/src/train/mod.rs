@@ -23,6 +23,7 @@ mod objective;
 mod optimiser;
 mod product;
 mod progress;
+mod spread;
 mod student;
 mod tiled;
 mod watch;

@@ -19,12 +19,11 @@ use super::folds::{members, others};
 use super::gaussian::{ClosedForm, readout};
 use super::learned::{LearnedMethod, Learning};
 use super::progress::Control;
-use super::{
-    EVALUATION_BATCH, Lesson, Method, Observer, Progress, Stage, TrainConfig, TrainError, Trained, read,
-};
+use super::spread::Spread;
+use super::{Lesson, Method, Observer, Progress, Stage, TrainConfig, TrainError, Trained, read};
 use crate::detector::CurvePoint;
 use crate::image::Image;
-use crate::model::{Batch, Energy, EnergyModel, FeatureBank, Form, Gaussian, Learned, Reference};
+use crate::model::{EnergyModel, FeatureBank, Form, Gaussian, Learned, Reference};
 use crate::score::{Reading, Stabiliser};
 
 /// Networks, each of which learns from all pictures but its own share of them.
@@ -44,8 +43,6 @@ const AFTERWARDS: f64 = 4.0;
 /// Share of the variance of features that position does not explain, from which on pictures show a surface: there
 /// densities of the networks' layers take part. Elsewhere they blur what the pyramid localizes.
 const SURFACE_SHARE: f64 = 0.75;
-/// Pictures that the spread of an energy is estimated from.
-const SPREAD_PICTURES: usize = 96;
 
 /// The closed form times networks.
 pub(super) struct Product {
@@ -212,7 +209,9 @@ impl Taught {
         match trained.energy {
             EnergyModel::Learned(network) if loss < LEARNED_LOSS => {
                 let unseen: Vec<&Image> = members(pictures, share, NETWORKS).collect();
-                let (mean, spread) = moments([(&network as &dyn Energy, unseen)]);
+                let mut spread = Spread::default();
+                spread.add(&network, &unseen);
+                let (mean, spread) = spread.moments();
                 let weight = (1.0 - loss / LN_2) as f32;
                 self.experts.push(Expert { share, network: network.rescaled(weight / spread, mean) });
             }
@@ -242,10 +241,11 @@ impl CrossFit {
         let mut without = without.collect::<Result<Vec<_>, TrainError>>()?;
         let mut whole = fit(None)?;
         drop(bank);
-        let unseen = without
-            .iter()
-            .map(|(fold, reference)| (reference as &dyn Energy, members(pictures, *fold, FOLDS).collect()));
-        let (mean, spread) = moments(unseen);
+        let mut spread = Spread::default();
+        for (fold, reference) in &without {
+            spread.add(reference, &members(pictures, *fold, FOLDS).collect::<Vec<_>>());
+        }
+        let (mean, spread) = spread.moments();
         for reference in without.iter_mut().map(|(_, reference)| reference).chain([&mut whole]) {
             (reference.offset, reference.scale) = (mean, 1.0 / spread);
         }
@@ -278,24 +278,4 @@ fn held_out(
     }
     held_out.sort_by_key(|(index, _)| *index);
     held_out
-}
-
-/// Mean and spread of the local energies of energies, each on some of the pictures that it has not seen.
-fn moments<'a>(unseen: impl IntoIterator<Item = (&'a dyn Energy, Vec<&'a Image>)>) -> (f32, f32) {
-    let (mut count, mut sum, mut squares) = (0f64, 0f64, 0f64);
-    for (energy, pictures) in unseen {
-        let every = pictures.len().div_ceil(SPREAD_PICTURES);
-        let some: Vec<&Image> = pictures.into_iter().step_by(every).collect();
-        for chunk in some.chunks(EVALUATION_BATCH) {
-            let maps = energy.local_energies(&Batch::of(chunk.iter().copied()));
-            for value in maps.into_iter().flat_map(|map| map.values).map(f64::from) {
-                count += 1.0;
-                sum += value;
-                squares += value * value;
-            }
-        }
-    }
-    let mean = sum / count;
-    let variance = (squares / count - mean * mean).max(0.0);
-    (mean as f32, (variance.sqrt() as f32).max(1e-6))
 }
