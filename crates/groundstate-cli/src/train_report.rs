@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use groundstate::detector::TrainingRecord;
 use groundstate::image::{Image, png_bytes};
 use groundstate::model::{Batch, Energy};
 use groundstate::report::{Picture, TrainingPage, write_training};
+use groundstate::train::MethodName;
 
 use crate::report::course;
 use crate::train::TrainedModel;
@@ -26,7 +28,7 @@ pub(crate) fn write_training_report(folder: &Path, title: &str, trained: &Traine
             facts.push((kind.to_owned(), statistics(&detector.energy, pictures)));
         }
     }
-    facts.extend(detector.record.notes.iter().map(|note| ("Note".to_owned(), note.clone())));
+    facts.extend(remarks(&detector.record));
     let page = TrainingPage {
         title: title.to_owned(),
         summary: trained.summary(),
@@ -39,6 +41,14 @@ pub(crate) fn write_training_report(folder: &Path, title: &str, trained: &Traine
     let path = folder.join(PAGE);
     write_training(&path, &page)?;
     Ok(path)
+}
+
+/// What the record says of the course, and its notes.
+fn remarks(record: &TrainingRecord) -> Vec<(String, String)> {
+    let joined = record.method == MethodName::Product.to_string() && !record.curve.is_empty();
+    let course = joined.then_some("of networks that learn one after another: the loss begins anew with each");
+    let notes = record.notes.iter().map(|note| ("Note".to_owned(), note.clone()));
+    course.map(|text| ("Course".to_owned(), text.to_owned())).into_iter().chain(notes).collect()
 }
 
 /// What pictures of one kind are like: chains that sample the model agree with the normal ones.
@@ -87,7 +97,19 @@ fn enlarged(image: &Image) -> Image {
 
 #[cfg(test)]
 mod tests {
+    use groundstate::detector::CurvePoint;
+
     use super::*;
+
+    #[test]
+    fn a_course_of_several_networks_says_so() {
+        let mut record = TrainingRecord { notes: vec!["n".to_owned()], ..TrainingRecord::default() };
+        record.curve = vec![CurvePoint { step: 1, loss: 0.5, energy_gap: None }];
+        record.method = "contrast".to_owned();
+        assert_eq!(remarks(&record), [("Note".to_owned(), "n".to_owned())]);
+        record.method = "product".to_owned();
+        assert!(remarks(&record)[0].1.contains("the loss begins anew"));
+    }
 
     #[test]
     fn enlarging_repeats_every_pixel() {

@@ -70,7 +70,7 @@ pub struct FoldFinding {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingRecord {
-    /// Training method: `gaussian`, `contrast`, `dsm` or `cd`.
+    /// Training method: `product`, `gaussian`, `contrast`, `dsm` or `cd`.
     pub method: String,
     /// The complete training configuration; where a time budget decided on the optimiser steps, with
     /// the steps that it was turned into.
