@@ -103,7 +103,7 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         optimiser: steps,
         register: false,
         size: Some(2 * EDGE),
-        network: NetworkConfig { width: 8, ..Default::default() },
+        network: NetworkConfig { width: 4, ..Default::default() },
         ..config(MethodName::Product)
     };
     // Stripes that stand still, and stripes that lie anywhere, as on a surface.
