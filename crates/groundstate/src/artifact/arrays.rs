@@ -81,12 +81,12 @@ impl Values {
 }
 
 impl Tensors {
-    pub(super) fn put(&mut self, name: String, shape: Vec<usize>, values: &[f32]) {
-        self.insert(name, shape, Values::Single(values.to_vec()));
+    pub(super) fn put(&mut self, name: impl Into<String>, shape: Vec<usize>, values: &[f32]) {
+        self.insert(name.into(), shape, Values::Single(values.to_vec()));
     }
 
-    pub(super) fn put_halves(&mut self, name: &str, shape: Vec<usize>, values: &[f16]) {
-        self.insert(name.to_owned(), shape, Values::Half(values.to_vec()));
+    pub(super) fn put_halves(&mut self, name: impl Into<String>, shape: Vec<usize>, values: &[f16]) {
+        self.insert(name.into(), shape, Values::Half(values.to_vec()));
     }
 
     fn insert(&mut self, name: String, shape: Vec<usize>, values: Values) {

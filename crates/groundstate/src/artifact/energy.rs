@@ -229,11 +229,11 @@ impl Tensors {
         let &TiledGaussian { positions, channels, dimensions, .. } = tiled;
         let Grid { columns, rows } = positions;
         let features = tiled.centre.len();
-        self.put("tiled.centre".into(), vec![features], &tiled.centre);
-        self.put("tiled.whitening".into(), vec![dimensions, features], &tiled.whitening);
-        self.put("tiled.mean".into(), vec![rows, columns, dimensions], &tiled.mean);
+        self.put("tiled.centre", vec![features], &tiled.centre);
+        self.put("tiled.whitening", vec![dimensions, features], &tiled.whitening);
+        self.put("tiled.mean", vec![rows, columns, dimensions], &tiled.mean);
         let packed = dimensions * (dimensions + 1) / 2;
-        self.put("tiled.factor".into(), vec![rows, columns, packed], &tiled.factor);
+        self.put("tiled.factor", vec![rows, columns, packed], &tiled.factor);
         GaussianDescription { columns, rows, channels, dimensions }
     }
 
@@ -295,8 +295,8 @@ impl Tensors {
         match source {
             Source::Pyramid(Projection { centre, matrix }) => {
                 let features = centre.len();
-                self.put("reference.centre".into(), vec![features], centre);
-                self.put("reference.whitening".into(), vec![matrix.len() / features, features], matrix);
+                self.put("reference.centre", vec![features], centre);
+                self.put("reference.whitening", vec![matrix.len() / features, features], matrix);
             }
             Source::Network(trunk) => {
                 for (name, shape, values) in trunk.network().parameters.iter() {
@@ -328,7 +328,7 @@ impl Tensors {
         let &Gaussian { columns, rows, channels, dimensions, .. } = gaussian;
         let cells = [rows, columns];
         self.put_source(&gaussian.source);
-        self.put("reference.mean".into(), vec![cells[0], cells[1], dimensions], &gaussian.mean);
+        self.put("reference.mean", vec![cells[0], cells[1], dimensions], &gaussian.mean);
         if !gaussian.variation.is_empty() {
             let factors = gaussian.variation.len() / gaussian.mean.len();
             let shape = vec![factors, cells[0], cells[1], dimensions];

@@ -146,11 +146,11 @@ fn to_bytes(detector: &Detector) -> Vec<u8> {
     if let Some(roi) = &detector.roi {
         let (edge, inside) = roi.cells();
         let cells: Vec<f32> = inside.iter().map(|&inside| f32::from(u8::from(inside))).collect();
-        arrays.put("roi".into(), vec![edge, edge], &cells);
+        arrays.put("roi", vec![edge, edge], &cells);
     }
     if !detector.conditions.is_empty() {
         let conditions: Vec<f32> = detector.conditions.iter().flat_map(Conditions::values).collect();
-        arrays.put("conditions".into(), vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
+        arrays.put("conditions", vec![detector.conditions.len(), CONDITION_NAMES.len()], &conditions);
     }
     let description = Description {
         preprocessing: detector.preprocessing,
@@ -198,7 +198,7 @@ fn put_scorer(
 }
 
 fn put_map(arrays: &mut Tensors, name: &str, map: &Map) {
-    arrays.put(name.to_owned(), vec![map.height, map.width], &map.values);
+    arrays.put(name, vec![map.height, map.width], &map.values);
 }
 
 fn from_bytes(bytes: &[u8]) -> Result<Detector, error::Damage> {
