@@ -25,7 +25,7 @@ use direct::Direct;
 use epilogue::Epilogue;
 use gather::Gather;
 use weight_gradient::Correlation;
-use winograd::{Shares, TileProducts, Tiles, WeightRows, Winograd};
+use winograd::{TileGradient, Tiles, WeightRows, Winograd};
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,10 +96,8 @@ pub(crate) struct Kernels {
     pub(crate) winograd: unsafe fn(&Tiles<'_>, &Epilogue),
     /// [`winograd::transform_weights`].
     pub(crate) winograd_weights: unsafe fn(&Winograd, &WeightRows, &[usize], *mut f32),
-    /// [`winograd::tile_products`].
-    pub(crate) winograd_products: unsafe fn(&TileProducts<'_>),
-    /// [`winograd::finish_weights`].
-    pub(crate) winograd_finish: unsafe fn(&Winograd, &Shares, &[usize], usize, Range<usize>, *mut f32),
+    /// [`winograd::tile_gradient`].
+    pub(crate) winograd_gradient: unsafe fn(&TileGradient<'_>),
     /// [`weight_gradient::pack_gradient`].
     pub(crate) pack_gradient: unsafe fn(&Direct, *const f32, *mut f32, usize, *mut f32),
     /// [`weight_gradient::correlate`].
@@ -121,8 +119,7 @@ macro_rules! backend {
                 gather,
                 winograd,
                 winograd_weights,
-                winograd_products,
-                winograd_finish,
+                winograd_gradient,
                 pack_gradient,
                 correlate,
             };
@@ -148,21 +145,9 @@ macro_rules! backend {
                 unsafe { winograd::transform_weights::<$simd>(g, w, taps, to) }
             }
             $(#[$feature])?
-            unsafe fn winograd_products(task: &TileProducts<'_>) {
+            unsafe fn winograd_gradient(task: &TileGradient<'_>) {
                 // SAFETY: as above.
-                unsafe { winograd::tile_products::<$simd, $correlation>(task) }
-            }
-            $(#[$feature])?
-            unsafe fn winograd_finish(
-                g: &Winograd,
-                s: &Shares,
-                taps: &[usize],
-                c: usize,
-                v: Range<usize>,
-                to: *mut f32,
-            ) {
-                // SAFETY: as above.
-                unsafe { winograd::finish_weights::<$simd>(g, s, taps, c, v, to) }
+                unsafe { winograd::tile_gradient::<$simd, $correlation>(task) }
             }
             $(#[$feature])?
             unsafe fn pack_gradient(g: &Direct, from: *const f32, to: *mut f32, pixels: usize, bias: *mut f32) {

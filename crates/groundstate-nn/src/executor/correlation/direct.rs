@@ -124,16 +124,8 @@ impl DirectPlan {
                 (kernels.correlate)(&task, panel);
             }
         });
-        let padded = geometry.depth() / target.taps;
-        workers.run(target.depth, |channel, _| {
-            for (tap, split) in (0..target.taps).flat_map(|tap| (0..self.splits).map(move |s| (tap, s))) {
-                // SAFETY: each task has its own input channel.
-                unsafe {
-                    let row = split * size + (tap * padded + channel) * width;
-                    target.add(tap, channel, 0..target.out, sums.ptr().add(row));
-                }
-            }
-        });
+        // SAFETY: the sums hold as many splits of this form.
+        unsafe { target.add_shares(workers, sums, self.splits, geometry.depth() / target.taps, width) };
         images * bands
     }
 }

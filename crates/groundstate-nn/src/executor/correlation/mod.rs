@@ -3,8 +3,6 @@
 mod direct;
 mod winograd;
 
-use std::ops::Range;
-
 use direct::DirectPlan;
 use winograd::WinogradPlan;
 
@@ -71,21 +69,30 @@ struct Target {
 unsafe impl Sync for Target {}
 
 impl Target {
-    /// Adds to some columns of one row.
+    /// Adds sums of `count` shares of the batch, share by share. Each is `taps, channels, width`, both padded.
     ///
     /// # Safety
-    /// `row` is readable for `out` values, and no other thread touches these columns of this channel.
-    unsafe fn add(&self, tap: usize, channel: usize, columns: Range<usize>, row: *const f32) {
-        // SAFETY: the caller's contract.
-        let (to, row) = unsafe {
-            let to = self.weights.add((tap * self.depth + channel) * self.out + columns.start);
-            let row = row.add(columns.start);
-            (
-                std::slice::from_raw_parts_mut(to, columns.len()),
-                std::slice::from_raw_parts(row, columns.len()),
-            )
-        };
-        to.iter_mut().zip(row).for_each(|(t, s)| *t += s);
+    /// `sums` holds them, and nothing else touches the target.
+    unsafe fn add_shares(
+        &self,
+        workers: &Workers,
+        sums: &Buffer,
+        count: usize,
+        channels: usize,
+        width: usize,
+    ) {
+        let Self { taps, depth, out, .. } = *self;
+        workers.run(depth, |channel, _| {
+            for (tap, share) in (0..taps).flat_map(|tap| (0..count).map(move |share| (tap, share))) {
+                // SAFETY: the caller's contract; each task has its own input channel.
+                let (to, from) = unsafe {
+                    let to = self.weights.add((tap * depth + channel) * out);
+                    let from = sums.ptr().add(((share * taps + tap) * channels + channel) * width);
+                    (std::slice::from_raw_parts_mut(to, out), std::slice::from_raw_parts(from, out))
+                };
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            }
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! The weight gradient by Winograd's filtering, transposed: Gᵀ[Σ over tiles of (Bᵀ d B) ⊙ (A ∂y Aᵀ)]G.
 //!
-//! Three steps: transform a run of tiles; at each place of the tile, add the product of inputs and gradients
-//! over the run; at the end, transform the sums into weights.
+//! Three steps for each run of tiles: transform them; for a block of weights, sum up the products of inputs and
+//! gradients at each place of the tile; transform these sums, which are still in the cache, into weights.
 
 use std::ops::Range;
 
@@ -12,22 +12,26 @@ use crate::simd::Simd;
 
 /// Values between tiles beyond their channels: one cache line, against competition for cache sets.
 const GAP: usize = 16;
+/// Vectors of a block of weights.
+const BLOCK: usize = 2;
 
-/// The share that some tiles have in some columns of the sums of products.
-pub(crate) struct TileProducts<'a> {
-    /// The forward convolution.
+/// The share that some tiles have in some columns of a weight gradient.
+pub(crate) struct TileGradient<'a> {
+    /// The forward convolution, and for each phase the kernel places of its filter's taps.
     pub(crate) geometry: &'a Winograd,
+    pub(crate) taps: &'a [usize],
     /// Input and gradient, from image 0 on.
     pub(crate) x: *const f32,
     pub(crate) g: *const f32,
-    /// Tiles of the batch, and how many are summed up before they are added to the sums.
+    /// Tiles of the batch, and how many make a run.
     pub(crate) tiles: Range<usize>,
     pub(crate) run: usize,
     /// Output channels in vectors.
     pub(crate) vectors: Range<usize>,
-    /// [`Winograd::run_values`].
+    /// [`Winograd::gradient_scratch`].
     pub(crate) scratch: *mut f32,
-    /// `place, depth, channel`, and one value per channel: overwritten in the columns of these vectors.
+    /// `kernel place, channel, output channel`, and one value per output channel: overwritten in the columns of
+    /// these vectors.
     pub(crate) sums: *mut f32,
     pub(crate) bias: *mut f32,
 }
@@ -43,28 +47,33 @@ impl Winograd {
     pub(crate) fn run_values(&self, run: usize, lanes: usize) -> usize {
         self.places() * (self.run_plane(run, self.depth()) + self.run_plane(run, self.vectors * lanes))
     }
+
+    /// Values that the sums of a block of `rows` input channels take besides.
+    pub(crate) fn gradient_scratch(&self, run: usize, rows: usize, lanes: usize) -> usize {
+        self.run_values(run, lanes) + self.places() * rows * BLOCK * lanes
+    }
 }
 
-/// Computes some columns of the sums of products over some tiles.
+/// Computes some columns of a weight gradient over some tiles.
 ///
 /// # Safety
 /// As [`Simd`]; the task's pointers are as described, readable also where tiles reach beyond the image
 /// (zeros there), and no other thread touches these columns or the scratch.
 #[inline(always)]
-pub(crate) unsafe fn tile_products<S: Simd, const MR: usize>(task: &TileProducts<'_>) {
+pub(crate) unsafe fn tile_gradient<S: Simd, const MR: usize>(task: &TileGradient<'_>) {
     // SAFETY: the caller's contract.
     unsafe {
         match task.geometry.taps {
-            3 => tile_products_of::<S, Three, MR>(task),
-            _ => tile_products_of::<S, Two, MR>(task),
+            3 => tile_gradient_of::<S, Three, MR>(task),
+            _ => tile_gradient_of::<S, Two, MR>(task),
         }
     }
 }
 
 /// # Safety
-/// As [`tile_products`].
+/// As [`tile_gradient`].
 #[inline(always)]
-unsafe fn tile_products_of<S: Simd, A: Algebra, const MR: usize>(task: &TileProducts<'_>) {
+unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGradient<'_>) {
     let geometry = task.geometry;
     let (depth, width) = (geometry.depth(), task.vectors.len() * S::LANES);
     let first_channel = task.vectors.start * S::LANES;
@@ -72,75 +81,115 @@ unsafe fn tile_products_of<S: Simd, A: Algebra, const MR: usize>(task: &TileProd
     let (x_plane, g_plane) = (geometry.run_plane(task.run, depth), geometry.run_plane(task.run, width));
     // SAFETY: the caller's contract.
     unsafe {
-        let (inputs, gradients) = (task.scratch, task.scratch.add(A::SIDE * A::SIDE * x_plane));
-        let mut bias = Sums { at: task.bias.add(first_channel), fresh: true };
+        let (x, g) = (task.scratch, task.scratch.add(A::SIDE * A::SIDE * x_plane));
+        let block = g.add(A::SIDE * A::SIDE * g_plane);
+        let bias = task.bias.add(first_channel);
         for start in task.tiles.clone().step_by(task.run) {
             let count = task.run.min(task.tiles.end - start);
+            let fresh = start == task.tiles.start;
             for tile in 0..count {
                 let place = geometry.place(start + tile);
                 let from = task.x.add(geometry.input(&place));
-                transform_input::<S, A>(geometry, from, inputs.add(tile * x_step), x_plane);
+                transform_input::<S, A>(geometry, from, x.add(tile * x_step), x_plane);
                 for channel in (0..width).step_by(S::LANES) {
                     let from = task.g.add(geometry.output(&place) + first_channel + channel);
-                    let to = gradients.add(tile * g_step + channel);
-                    bias.add::<S>(channel, transform_gradient::<S, A>(geometry, from, to, g_plane));
+                    let to = g.add(tile * g_step + channel);
+                    let sum = transform_gradient::<S, A>(geometry, from, to, g_plane);
+                    put::<S>(bias.add(channel), sum, fresh && tile == 0);
                 }
-                bias.fresh = false;
             }
-            let fresh = start == task.tiles.start;
-            for place in 0..A::SIDE * A::SIDE {
-                let (x, g) = (inputs.add(place * x_plane).cast_const(), gradients.add(place * g_plane));
-                let sums = task.sums.add(place * geometry.weight_plane(S::LANES) + first_channel);
-                products::<S, MR>((x, x_step), (g, g_step), count, (sums, geometry), width, fresh);
+            let (x, g) = ((x.cast_const(), x_step, x_plane), (g.cast_const(), g_step, g_plane));
+            for column in (0..width).step_by(BLOCK * S::LANES) {
+                let g = (g.0.add(column), g_step, g_plane);
+                let weights = Weights { task, column: first_channel + column, fresh };
+                for row in (0..depth).step_by(MR) {
+                    let x = (x.0.add(row), x_step, x_plane);
+                    let rows = row..(row + MR).min(depth);
+                    if column + BLOCK * S::LANES <= width {
+                        weights.add::<S, A, MR, BLOCK>(x, g, count, rows, block);
+                    } else {
+                        weights.add::<S, A, MR, 1>(x, g, count, rows, block);
+                    }
+                }
             }
         }
     }
 }
 
-/// One value per channel, to be added to; `fresh` ones are overwritten.
-struct Sums {
-    at: *mut f32,
-    fresh: bool,
-}
-
-impl Sums {
-    /// # Safety
-    /// As [`tile_products`].
-    #[inline(always)]
-    unsafe fn add<S: Simd>(&self, channel: usize, value: S::V) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            let to = self.at.add(channel);
-            S::store(to, if self.fresh { value } else { S::add(S::load(to), value) });
-        }
-    }
-}
-
-/// Adds one place's product over a run of tiles to `width` columns of its sums.
+/// Overwrites a vector, or adds to it.
 ///
 /// # Safety
-/// As [`tile_products`].
+/// As [`Simd`]; `to` is a vector that no other thread touches.
 #[inline(always)]
-unsafe fn products<S: Simd, const MR: usize>(
-    (x, x_step): (*const f32, usize),
-    (g, g_step): (*const f32, usize),
-    count: usize,
-    (sums, geometry): (*mut f32, &Winograd),
-    width: usize,
+unsafe fn put<S: Simd>(to: *mut f32, value: S::V, fresh: bool) {
+    // SAFETY: the caller's contract.
+    unsafe { S::store(to, if fresh { value } else { S::add(S::load(to), value) }) }
+}
+
+/// Some columns of the weight gradient.
+struct Weights<'a> {
+    task: &'a TileGradient<'a>,
+    column: usize,
+    /// Whether they are to be overwritten.
     fresh: bool,
-) {
-    let (depth, row_step) = (geometry.depth(), geometry.vectors * S::LANES);
-    for column in (0..width).step_by(2 * S::LANES) {
-        for row in (0..depth).step_by(MR) {
-            let valid = MR.min(depth - row);
-            // SAFETY: the caller's contract.
-            unsafe {
-                let (x, g) = ((x.add(row), x_step), (g.add(column), g_step));
-                let sums = (sums.add(row * row_step + column), row_step);
-                if column + 2 * S::LANES <= width {
-                    outer::<S, MR, 2>(x, g, count, sums, valid, fresh);
-                } else {
-                    outer::<S, MR, 1>(x, g, count, sums, valid, fresh);
+}
+
+impl Weights<'_> {
+    /// Adds what `count` tiles say of `rows`, at most `MR` input channels, and `NV` vectors of output channels. `x` and
+    /// `g` are given with their steps from tile to tile and from place to place; `block` takes the sums of products.
+    ///
+    /// # Safety
+    /// As [`tile_gradient`].
+    #[inline(always)]
+    unsafe fn add<S: Simd, A: Algebra, const MR: usize, const NV: usize>(
+        &self,
+        (x, x_step, x_plane): (*const f32, usize, usize),
+        (g, g_step, g_plane): (*const f32, usize, usize),
+        count: usize,
+        rows: Range<usize>,
+        block: *mut f32,
+    ) {
+        let plane = MR * NV * S::LANES;
+        // SAFETY: the caller's contract.
+        unsafe {
+            for place in 0..A::SIDE * A::SIDE {
+                let (x, g) = ((x.add(place * x_plane), x_step), (g.add(place * g_plane), g_step));
+                let sums = (block.add(place * plane), NV * S::LANES);
+                outer::<S, MR, NV>(x, g, count, sums, rows.len(), true);
+            }
+            for (at, row) in rows.enumerate() {
+                for vector in 0..NV {
+                    let from = block.add((at * NV + vector) * S::LANES);
+                    self.finish::<S, A>(from, plane, row, vector * S::LANES);
+                }
+            }
+        }
+    }
+
+    /// Transforms the sums of one vector of weights at all places, Gᵀ u G, and adds them.
+    ///
+    /// # Safety
+    /// As [`tile_gradient`].
+    #[inline(always)]
+    unsafe fn finish<S: Simd, A: Algebra>(&self, from: *const f32, plane: usize, row: usize, column: usize) {
+        let TileGradient { geometry, taps, sums, .. } = *self.task;
+        let width = geometry.vectors * S::LANES;
+        let (phase, channel) = (row / geometry.channels, row % geometry.channels);
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut half = [[S::splat(0.0); 3]; 6];
+            for (j, half) in half.iter_mut().enumerate().take(A::SIDE) {
+                let mut u = [S::splat(0.0); 6];
+                for (i, u) in u.iter_mut().enumerate().take(A::SIDE) {
+                    *u = S::load(from.add((i * A::SIDE + j) * plane));
+                }
+                *half = A::weight_gradient::<S>(u);
+            }
+            let sums = sums.add(channel * width + self.column + column);
+            for (i, half) in transposed(half).into_iter().enumerate().take(A::TAPS) {
+                for (j, &value) in A::weight_gradient::<S>(half).iter().enumerate().take(A::TAPS) {
+                    let tap = taps[(phase * A::TAPS + i) * A::TAPS + j];
+                    put::<S>(sums.add(tap * geometry.channels * width), value, self.fresh);
                 }
             }
         }
@@ -150,7 +199,7 @@ unsafe fn products<S: Simd, const MR: usize>(
 /// A y Aᵀ for one vector of channels of one tile, and the sum of y.
 ///
 /// # Safety
-/// As [`tile_products`].
+/// As [`tile_gradient`].
 #[inline(always)]
 unsafe fn transform_gradient<S: Simd, A: Algebra>(
     geometry: &Winograd,
@@ -176,82 +225,5 @@ unsafe fn transform_gradient<S: Simd, A: Algebra>(
             }
         }
         sum
-    }
-}
-
-/// Sums of products over all tiles, in shares to be added up in order.
-pub(crate) struct Shares {
-    /// The first; as in [`TileProducts`].
-    pub(crate) sums: *const f32,
-    pub(crate) count: usize,
-    /// Values from one to the next.
-    pub(crate) step: usize,
-}
-
-// SAFETY: only read; nothing writes the sums while they are.
-unsafe impl Sync for Shares {}
-
-/// Transforms sums of products into weight gradients of one input channel: Gᵀ u G.
-///
-/// # Shapes
-/// `taps`: as in [`transform_weights`](super::transform_weights); `weights`: `kernel place, vectors · LANES`,
-/// overwritten in the columns of `vectors`.
-///
-/// # Safety
-/// As [`Simd`]; the pointers are as described, and no other thread touches these weights.
-#[inline(always)]
-pub(crate) unsafe fn finish_weights<S: Simd>(
-    geometry: &Winograd,
-    shares: &Shares,
-    taps: &[usize],
-    channel: usize,
-    vectors: Range<usize>,
-    weights: *mut f32,
-) {
-    // SAFETY: the caller's contract.
-    unsafe {
-        match geometry.taps {
-            3 => finish_weights_of::<S, Three>(geometry, shares, taps, channel, vectors, weights),
-            _ => finish_weights_of::<S, Two>(geometry, shares, taps, channel, vectors, weights),
-        }
-    }
-}
-
-/// # Safety
-/// As [`finish_weights`].
-#[inline(always)]
-unsafe fn finish_weights_of<S: Simd, A: Algebra>(
-    geometry: &Winograd,
-    shares: &Shares,
-    taps: &[usize],
-    channel: usize,
-    vectors: Range<usize>,
-    weights: *mut f32,
-) {
-    let (width, plane) = (geometry.vectors * S::LANES, geometry.weight_plane(S::LANES));
-    for (phase, taps) in taps.chunks_exact(A::TAPS * A::TAPS).enumerate() {
-        for column in vectors.clone().map(|v| v * S::LANES) {
-            // SAFETY: the caller's contract.
-            unsafe {
-                let from = shares.sums.add((phase * geometry.channels + channel) * width + column);
-                let mut half = [[S::splat(0.0); 3]; 6];
-                for (j, half) in half.iter_mut().enumerate().take(A::SIDE) {
-                    let mut u = [S::splat(0.0); 6];
-                    for (i, u) in u.iter_mut().enumerate().take(A::SIDE) {
-                        let from = from.add((i * A::SIDE + j) * plane);
-                        *u = S::load(from);
-                        for share in 1..shares.count {
-                            *u = S::add(*u, S::load(from.add(share * shares.step)));
-                        }
-                    }
-                    *half = A::weight_gradient::<S>(u);
-                }
-                for (i, row) in transposed(half).into_iter().enumerate().take(A::TAPS) {
-                    for (j, &value) in A::weight_gradient::<S>(row).iter().enumerate().take(A::TAPS) {
-                        S::store(weights.add(taps[i * A::TAPS + j] * width + column), value);
-                    }
-                }
-            }
-        }
     }
 }

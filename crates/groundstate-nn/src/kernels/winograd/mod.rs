@@ -9,7 +9,7 @@ mod algebra;
 mod gradient;
 
 pub(crate) use algebra::STEP;
-pub(crate) use gradient::{Shares, TileProducts, finish_weights, tile_products};
+pub(crate) use gradient::{TileGradient, tile_gradient};
 
 use std::ops::Range;
 
@@ -85,7 +85,7 @@ impl Winograd {
         self.places() * (self.plane(self.depth()) + self.plane(self.vectors * lanes))
     }
 
-    /// Values of packed weights, and of a weight gradient's sums.
+    /// Values of packed weights.
     pub(crate) fn weights(&self, lanes: usize) -> usize {
         self.places() * self.weight_plane(lanes)
     }
