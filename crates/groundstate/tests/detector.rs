@@ -7,7 +7,7 @@ use groundstate::calibrate::{Basis, Conformal};
 use groundstate::detector::{Detail, Detector};
 use groundstate::image::{Colour, Fit, Image, Map, Reach, Registration};
 use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, NetworkConfig, Reference, Wanted};
-use groundstate::model::{FeatureBank, Form, GaussianConfig};
+use groundstate::model::{FeatureBank, Form, GaussianConfig, Sight};
 use groundstate::regions::Bounds;
 use groundstate::score::SCORE_NAMES;
 use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, TrainError, train};
@@ -106,8 +106,8 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         network: NetworkConfig { width: 4, ..Default::default() },
         ..config(MethodName::Product)
     };
-    // Stripes that stand still, and stripes that lie anywhere, as on a surface.
-    for (speed, closed_forms, score) in [(0, 1, "energy_z_top"), (997, 3, "energy_top")] {
+    // Stripes that stand still, and stripes that lie anywhere, as on a surface: there two more closed forms a network.
+    for (speed, closed_forms, score) in [(0, 1, "energy_z_top"), (997, 5, "energy_top")] {
         let striped = |number: usize| Image {
             width: 2 * EDGE,
             height: 2 * EDGE,
@@ -370,7 +370,8 @@ fn a_tilted_energy_is_the_sum_of_its_parts() {
         let parameters = Parameters::initialise_with(&network, seed, LastLayer::Random);
         Learned::new(network.clone(), parameters, None)
     });
-    let gaussian = FeatureBank::of_network(&networks[0], &all, 1, &config).unwrap().fit(None).unwrap();
+    let gaussian =
+        FeatureBank::of_network(&networks[0], Sight::Full, &all, 1, &config).unwrap().fit(None).unwrap();
     let density = Reference { gaussian, form: Form::Distance, offset: 2.0, scale: 0.25 };
     let batch = Batch::of(&pictures[..1]);
     let learned = networks.clone().map(EnergyModel::Learned);

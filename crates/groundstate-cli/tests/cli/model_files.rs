@@ -19,18 +19,23 @@ fn inspect_with(change: impl FnOnce(&mut Vec<u8>)) -> Run {
     groundstate!("inspect", model, FIXTURE.good_part())
 }
 
-/// Inspects with the fixture's model under another format version of one digit.
-fn inspect_with_version(version: u8) -> Run {
+/// Inspects with the fixture's model under another format version.
+fn inspect_with_version(version: u32) -> Run {
     inspect_with(|bytes| {
-        let field = format!(r#"\"format_version\":{FORMAT_VERSION},"#).into_bytes();
-        let at = bytes.windows(field.len()).position(|window| window == field).expect("the field is there");
-        bytes[at + field.len() - 2] = b'0' + version;
+        let field = |version: u32| format!(r#"\"format_version\":{version},"#).into_bytes();
+        let (own, other) = (field(FORMAT_VERSION), field(version));
+        let at = bytes.windows(own.len()).position(|window| window == own).expect("the field is there");
+        bytes.splice(at..at + own.len(), other.iter().copied());
+        // The file begins with the length of what the field is in.
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+        let length = length + other.len() as u64 - own.len() as u64;
+        bytes[..8].copy_from_slice(&length.to_le_bytes());
     })
 }
 
 #[test]
 fn the_models_of_other_versions_are_refused_with_advice() {
-    for (version, advice) in [(9, "newer groundstate"), (1, "train it again")] {
+    for (version, advice) in [(FORMAT_VERSION + 1, "newer groundstate"), (1, "train it again")] {
         let run = inspect_with_version(version);
         assert_eq!(run.code, Some(2));
         assert!(run.error().contains(&format!("model format {version}")), "{}", run.stderr);

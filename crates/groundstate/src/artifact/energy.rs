@@ -321,7 +321,7 @@ impl Tensors {
         let trunk = Trunk::from_network(Learned::new(network, parameters, None));
         trunk
             .map(Source::Network)
-            .ok_or_else(|| "the layers of a density do not end at a stride of 8".to_owned())
+            .ok_or_else(|| "the layers of a density do not end at a stride of 8 or 16".to_owned())
     }
 
     fn put_gaussian(&mut self, gaussian: &Gaussian) -> GaussianDescription {

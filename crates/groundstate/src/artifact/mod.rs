@@ -44,7 +44,7 @@ use arrays::Tensors;
 use energy::EnergyDescription;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 8;
+pub const FORMAT_VERSION: u32 = 9;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

@@ -18,6 +18,7 @@ pub use tiled::TiledGaussian;
 pub(crate) use tiled::{MARGIN_PX, MAX_POSITIONS, Place, TiledBank};
 pub(crate) use tiling::{Cut, STEP_PX, Tile, Tiling};
 pub use tilted::{EnergyModel, Reference};
+pub use trunk::Sight;
 pub(crate) use trunk::Trunk;
 
 use crate::image::{Image, Map};

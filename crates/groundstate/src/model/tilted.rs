@@ -41,6 +41,11 @@ impl Reference {
         Self { gaussian, form: Form::Quadratic, offset: 0.0, scale: 1.0 }
     }
 
+    /// The same energy, `weight` times as much.
+    pub(crate) fn weighted(self, weight: f32) -> Self {
+        Self { scale: weight * self.scale, ..self }
+    }
+
     fn term(&self, mut local: Map) -> Map {
         local.values.iter_mut().for_each(|e| *e = self.scale * (*e - self.offset));
         local

@@ -7,42 +7,97 @@
 use groundstate_nn::{Activation, Layer, Network, Node, Parameters};
 
 use super::gaussian::Projection;
-use super::{Batch, Learned};
+use super::{Batch, Learned, NetworkConfig};
 
-/// Strides of the layers that are looked at.
-const STRIDES: [usize; 3] = [4, 8, 16];
-/// Edge of a cell in pixels: where the layers are brought together.
-const CELL_PX: usize = 8;
+/// Stride of a cell: where the layers are brought together.
+const CELL_STRIDE: usize = 8;
 
-/// The encoder of a network up to its layer at 1/16 of the resolution, followed by a projection of what it has at
-/// 1/4, 1/8 and 1/16: k features for every cell of 8 pixels.
+/// What of a picture inner layers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All of its pixels.
+    Full,
+    /// Means of 2 × 2 pixels: twice as much of the picture around each place.
+    Half,
+}
+
+/// The encoder of a network, followed by a projection of what it has at some of its strides: k features for every cell
+/// of 8 pixels, or of 16 at half [`Sight`].
 #[derive(Clone, Debug)]
 pub(crate) struct Trunk(Learned);
 
+impl Sight {
+    /// Both, from the finer to the coarser.
+    pub const ALL: [Self; 2] = [Self::Full, Self::Half];
+
+    /// Strides of the layers that are looked at. The coarsest blurs what full sight is for: the place of small defects.
+    fn strides(self) -> &'static [usize] {
+        match self {
+            Self::Full => &[4, 8, 16],
+            Self::Half => &[4, 8, 16, 32],
+        }
+    }
+
+    /// Edge in pixels of a cell.
+    pub(super) fn cell_px(self) -> usize {
+        match self {
+            Self::Full => CELL_STRIDE,
+            Self::Half => 2 * CELL_STRIDE,
+        }
+    }
+
+    /// Edges of pictures must be multiples of this many pixels.
+    pub const fn size_multiple(self) -> usize {
+        match self {
+            Self::Full => NetworkConfig::SIZE_MULTIPLE,
+            Self::Half => 2 * NetworkConfig::SIZE_MULTIPLE,
+        }
+    }
+}
+
 impl Trunk {
-    /// All features of the layers, as they are; `None` for a network without layers of these strides.
-    pub(super) fn of(learned: &Learned) -> Option<Self> {
-        let layers = layers(&learned.network)?;
-        let nodes = learned.network.nodes();
-        let mut trunk = nodes[..=*layers.iter().max()?].to_vec();
+    /// All features of the layers, as they are; `None` for a network without layers of these strides, and at half
+    /// sight for one that sees more than the picture.
+    pub(super) fn of(learned: &Learned, sight: Sight) -> Option<Self> {
+        let layers = layers(&learned.network, sight.strides())?;
+        let encoder = &learned.network.nodes()[..=*layers.iter().max()?];
+        let mut trunk = vec![encoder.first()?.clone()];
+        if sight == Sight::Half {
+            push(&mut trunk, Layer::AveragePool, vec![0]);
+        }
+        // The picture, or what half sight makes of it, is where the encoder reads its first node.
+        let first = trunk.len() - 1;
+        for node in &encoder[1..] {
+            let inputs = node.inputs.iter().map(|input| first + input).collect();
+            push(&mut trunk, node.layer.clone(), inputs);
+        }
         let mut inputs = Vec::new();
         let mut dimensions = 0;
         for layer in layers {
             dimensions += learned.network.channels()[layer];
-            inputs.push(match learned.network.stride(layer) {
-                0..CELL_PX => push(&mut trunk, Layer::AveragePool, vec![layer]),
-                CELL_PX => layer,
-                _ => push(&mut trunk, Layer::Upsample, vec![layer]),
-            });
+            let mut at = first + layer;
+            let mut stride = learned.network.stride(layer);
+            while stride < CELL_STRIDE {
+                at = push(&mut trunk, Layer::AveragePool, vec![at]);
+                stride *= 2;
+            }
+            while stride > CELL_STRIDE {
+                at = push(&mut trunk, Layer::Upsample, vec![at]);
+                stride /= 2;
+            }
+            inputs.push(at);
         }
         let both = push(&mut trunk, Layer::Concat, inputs);
         push(&mut trunk, projection(dimensions), vec![both]);
         let network = Network::new(trunk).ok()?;
         let mut parameters = Parameters::zeros(&network);
-        for (name, _, values) in parameters.iter_mut() {
-            if let Some((_, _, known)) = learned.parameters.iter().find(|(known, ..)| *known == name) {
-                values.copy_from_slice(known);
-            }
+        // Both list the parameters of the encoder first, in the same order.
+        let of_projection = 2;
+        let of_encoder = parameters.iter().len() - of_projection;
+        for ((_, _, to), (_, _, from)) in
+            parameters.iter_mut().zip(learned.parameters.iter()).take(of_encoder)
+        {
+            to.copy_from_slice(from);
         }
         let identity = (0..dimensions * dimensions).map(|at| f32::from(u8::from(at % (dimensions + 1) == 0)));
         let (weight, bias) = last_layer(&mut parameters);
@@ -79,13 +134,14 @@ impl Trunk {
 
     /// A network as it was stored; `None` if it is none of this form.
     pub(crate) fn from_network(learned: Learned) -> Option<Self> {
-        let fits = learned.network.total_stride() == CELL_PX && learned.noise_level.is_none();
+        let stride = learned.network.total_stride();
+        let fits = Sight::ALL.iter().any(|sight| sight.cell_px() == stride) && learned.noise_level.is_none();
         fits.then_some(Self(learned))
     }
 
     /// Edge of a cell in pixels.
     pub(super) fn cell_px(&self) -> usize {
-        CELL_PX
+        self.0.network.total_stride()
     }
 
     /// Features of a cell.
@@ -117,11 +173,9 @@ impl PartialEq for Trunk {
 }
 
 /// The last convolution of each stride on the way down.
-fn layers(network: &Network) -> Option<[usize; STRIDES.len()]> {
+fn layers(network: &Network, strides: &[usize]) -> Option<Vec<usize>> {
     let up = network.nodes().iter().position(|node| node.layer == Layer::Upsample)?;
-    let last = |stride: usize| (0..up).rfind(|&node| network.stride(node) == stride);
-    let layers = STRIDES.map(last);
-    layers.iter().all(Option::is_some).then(|| layers.map(Option::unwrap_or_default))
+    strides.iter().map(|stride| (0..up).rfind(|&node| network.stride(node) == *stride)).collect()
 }
 
 fn projection(out_channels: usize) -> Layer {
@@ -147,7 +201,6 @@ fn last_layer(parameters: &mut Parameters) -> (&mut [f32], &mut [f32]) {
 mod tests {
     use groundstate_nn::LastLayer;
 
-    use super::super::NetworkConfig;
     use super::*;
 
     fn learned() -> Learned {
@@ -163,28 +216,53 @@ mod tests {
 
     #[test]
     fn a_projected_trunk_has_the_projections_of_its_features() {
-        let all = Trunk::of(&learned()).unwrap();
-        assert_eq!(all.dimensions(), 4 + 6 + 8);
-        let features = all.features(&batch());
-        let projection = Projection::principal(&features, all.dimensions(), 5);
-        let projected = all.projected(&projection).features(&batch());
-        assert_eq!(projected[0].len(), 8 * 8 * 5);
-        for (seen, all) in projected
-            .iter()
-            .flat_map(|p| p.chunks_exact(5))
-            .zip(features.iter().flat_map(|f| f.chunks_exact(18)))
-        {
-            for (seen, axis) in seen.iter().zip(projection.matrix.chunks_exact(18)) {
-                let expected: f32 =
-                    axis.iter().zip(all).zip(&projection.centre).map(|((a, f), c)| a * (f - c)).sum();
-                assert!((seen - expected).abs() < 1e-3 * (1.0 + expected.abs()), "{seen} {expected}");
+        for (sight, cells, d) in [(Sight::Full, 8 * 8, 4 + 6 + 8), (Sight::Half, 4 * 4, 4 + 6 + 8 + 8)] {
+            let all = Trunk::of(&learned(), sight).unwrap();
+            assert_eq!(all.dimensions(), d);
+            let features = all.features(&batch());
+            let projection = Projection::principal(&features, all.dimensions(), 5);
+            let projected = all.projected(&projection).features(&batch());
+            assert_eq!(projected[0].len(), cells * 5);
+            let (projected, features) = (projected.concat(), features.concat());
+            for (seen, all) in projected.chunks_exact(5).zip(features.chunks_exact(d)) {
+                for (seen, axis) in seen.iter().zip(projection.matrix.chunks_exact(d)) {
+                    let expected: f32 =
+                        axis.iter().zip(all).zip(&projection.centre).map(|((a, f), c)| a * (f - c)).sum();
+                    assert!((seen - expected).abs() < 1e-3 * (1.0 + expected.abs()), "{seen} {expected}");
+                }
             }
         }
     }
 
     #[test]
+    fn at_half_sight_it_sees_the_picture_of_half_the_size() {
+        let (full, half) =
+            (Trunk::of(&learned(), Sight::Full).unwrap(), Trunk::of(&learned(), Sight::Half).unwrap());
+        let batch = batch();
+        let at = |picture: usize, y: usize, x: usize, c: usize| {
+            batch.values[((picture * 64 + y) * 64 + x) * 3 + c]
+        };
+        let values = (0..2 * 32 * 32 * 3).map(|i| {
+            let (picture, y, x, c) = (i / (32 * 32 * 3), i / (32 * 3) % 32, i / 3 % 32, i % 3);
+            let sum = at(picture, 2 * y, 2 * x, c)
+                + at(picture, 2 * y, 2 * x + 1, c)
+                + at(picture, 2 * y + 1, 2 * x, c)
+                + at(picture, 2 * y + 1, 2 * x + 1, c);
+            sum / 4.0
+        });
+        let halved = Batch { height: 32, width: 32, values: values.collect(), ..batch.clone() };
+        let (expected, seen) = (full.features(&halved).concat(), half.features(&batch).concat());
+        let (expected, seen) = (expected.chunks_exact(18), seen.chunks_exact(26));
+        assert_eq!(expected.len(), seen.len());
+        // Half sight looks at one layer more, which comes last.
+        for (expected, seen) in expected.flatten().zip(seen.flat_map(|cell| &cell[..18])) {
+            assert!((expected - seen).abs() < 1e-4 * (1.0 + expected.abs()), "{expected} {seen}");
+        }
+    }
+
+    #[test]
     fn the_gradient_is_that_of_finite_differences() {
-        let (trunk, batch) = (Trunk::of(&learned()).unwrap(), batch());
+        let (trunk, batch) = (Trunk::of(&learned(), Sight::Half).unwrap(), batch());
         let slopes: Vec<Vec<f32>> = trunk
             .features(&batch)
             .iter()

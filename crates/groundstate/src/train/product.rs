@@ -7,7 +7,7 @@
 //! learned: the share 1 − loss / ln 2 of what there is to know about where a picture was corrupted.
 //!
 //! On surfaces, where position explains little of what pictures look like, another closed form is a better judge and
-//! takes part: that of the layers of each network.
+//! takes part: that of the layers of each network, which looks at the picture at its full and at half resolution.
 //!
 //! Everything is cross-fitted: no network sees the fold that it is calibrated on, so every picture is both learned
 //! from and calibrated with.
@@ -23,7 +23,7 @@ use super::spread::Spread;
 use super::{Lesson, Method, Observer, Progress, Stage, TrainConfig, TrainError, Trained, read};
 use crate::detector::CurvePoint;
 use crate::image::Image;
-use crate::model::{EnergyModel, FeatureBank, Form, Gaussian, Learned, Reference};
+use crate::model::{EnergyModel, FeatureBank, Form, Gaussian, Learned, Reference, Sight};
 use crate::score::{Reading, Stabiliser};
 
 /// Networks, each of which learns from all pictures but its own share of them.
@@ -98,13 +98,9 @@ impl Method for Product {
         observer(&Progress::stage(Stage::Calibrate, lesson.start));
         let surface = unexplained >= SURFACE_SHARE;
         let dense: &[Expert] = if surface { &taught.experts } else { &[] };
-        let densities = dense.iter().map(|expert| self.density(expert, lesson.pictures));
-        let densities = densities.collect::<Result<Vec<CrossFit>, TrainError>>()?;
+        let densities = self.densities(dense, lesson.pictures)?;
         let share = 1.0 / taught.experts.len() as f32;
-        let of_experts = densities.iter().map(|density| {
-            let whole = density.whole.clone();
-            Reference { scale: share * whole.scale, ..whole }
-        });
+        let of_experts = densities.iter().map(|density| density.whole.clone().weighted(share));
         let references = std::iter::once(closed_form.whole.clone()).chain(of_experts).collect();
         let networks = taught.experts.iter().map(|expert| expert.network.clone().rescaled(share, 0.0));
         let reading = readout(lesson.registered, surface);
@@ -151,10 +147,20 @@ impl Product {
         Ok((CrossFit::new(bank, (0..FOLDS).collect(), lesson.pictures, &mut report)?, unexplained))
     }
 
+    /// The closed forms of what experts see at each sight that the size of the pictures allows, with equal shares.
+    fn densities(&self, experts: &[Expert], pictures: &[Image]) -> Result<Vec<CrossFit>, TrainError> {
+        let edge = pictures[0].width;
+        let sights = Sight::ALL.into_iter().filter(|sight| edge.is_multiple_of(sight.size_multiple()));
+        let sights: Vec<Sight> = sights.collect();
+        let share = 1.0 / sights.len() as f32;
+        let pairs = experts.iter().flat_map(|expert| sights.iter().map(move |sight| (expert, *sight)));
+        pairs.map(|(expert, sight)| Ok(self.density(expert, sight, pictures)?.weighted(share))).collect()
+    }
+
     /// The closed form of what an expert sees.
-    fn density(&self, expert: &Expert, pictures: &[Image]) -> Result<CrossFit, TrainError> {
+    fn density(&self, expert: &Expert, sight: Sight, pictures: &[Image]) -> Result<CrossFit, TrainError> {
         let all: Vec<&Image> = pictures.iter().collect();
-        let bank = FeatureBank::of_network(&expert.network, &all, FOLDS, &self.config.gaussian)?;
+        let bank = FeatureBank::of_network(&expert.network, sight, &all, FOLDS, &self.config.gaussian)?;
         let unseen = (0..FOLDS).filter(|fold| fold % NETWORKS == expert.share).collect();
         CrossFit::new(bank, unseen, pictures, &mut |_| Ok(()))
     }
@@ -250,6 +256,12 @@ impl CrossFit {
             (reference.offset, reference.scale) = (mean, 1.0 / spread);
         }
         Ok(Self { whole, without })
+    }
+
+    /// The same with local energies of this spread.
+    fn weighted(self, weight: f32) -> Self {
+        let without = self.without.into_iter().map(|(fold, reference)| (fold, reference.weighted(weight)));
+        Self { without: without.collect(), whole: self.whole.weighted(weight) }
     }
 
     fn without(&self, fold: usize) -> Option<&Reference> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use groundstate::conditions::Conditions;
 use groundstate::detector::{Detector, prepare};
 use groundstate::image::{Fit, Image};
-use groundstate::model::{EnergyModel, FeatureBank, Form, GaussianConfig, NetworkConfig, Reference};
+use groundstate::model::{EnergyModel, FeatureBank, Form, GaussianConfig, NetworkConfig, Reference, Sight};
 use groundstate::train::{Control, Gallery, MethodName, OptimiserConfig, TrainConfig, train, train_tiled};
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
@@ -89,8 +89,10 @@ fn trained() -> Vec<Detector> {
             let reference = Reference { form: Form::Distance, ..references[0].clone() };
             let all: Vec<&Image> = pictures.iter().collect();
             let config = GaussianConfig { dimensions: 4, ..GaussianConfig::default() };
-            let gaussian =
-                FeatureBank::of_network(&networks[0], &all, 1, &config).unwrap().fit(None).unwrap();
+            let gaussian = FeatureBank::of_network(&networks[0], Sight::Full, &all, 1, &config)
+                .unwrap()
+                .fit(None)
+                .unwrap();
             let density = Reference { gaussian, ..reference.clone() };
             let energy =
                 EnergyModel::Tilted(vec![reference, density], [&networks[..], &networks[..]].concat());

@@ -12,7 +12,7 @@ use super::source::Source;
 use super::variation::{self, Variation};
 use super::{Gaussian, GaussianConfig, GaussianError};
 use crate::image::Image;
-use crate::model::{Batch, Learned};
+use crate::model::{Batch, Learned, Sight};
 
 /// Pictures that the variation of whole pictures is estimated from.
 const VARIATION_PICTURES: usize = 384;
@@ -52,18 +52,21 @@ impl FeatureBank {
         Ok(Self::of_source(source, pictures, folds, config))
     }
 
-    /// Does the same with features that are inner layers of a network.
+    /// Does the same with features that are inner layers of a network; edges of the pictures are multiples of
+    /// [`Sight::size_multiple`].
     ///
     /// # Errors
     /// As [`FeatureBank::new`], and when the network has no such layers.
     pub fn of_network(
         network: &Learned,
+        sight: Sight,
         pictures: &[&Image],
         folds: usize,
         config: &GaussianConfig,
     ) -> Result<Self, GaussianError> {
         check(pictures, config)?;
-        let source = Source::network(network, pictures, config.dimensions).ok_or(GaussianError::Layers)?;
+        let source =
+            Source::network(network, sight, pictures, config.dimensions).ok_or(GaussianError::Layers)?;
         Ok(Self::of_source(source, pictures, folds, config))
     }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::projection::{self, Projection, Projector};
 use super::{CELL, GaussianError};
 use crate::image::Image;
-use crate::model::trunk::Trunk;
+use crate::model::trunk::{Sight, Trunk};
 use crate::model::{Batch, Learned};
 
 /// Pictures that a projection is estimated from; their cells are plenty.
@@ -33,8 +33,8 @@ impl Source {
 
     /// At most `kept` principal axes of the layers of a network over some of the pictures; `None` for a network
     /// without such layers.
-    pub(super) fn network(learned: &Learned, pictures: &[&Image], kept: usize) -> Option<Self> {
-        let all = Trunk::of(learned)?;
+    pub(super) fn network(learned: &Learned, sight: Sight, pictures: &[&Image], kept: usize) -> Option<Self> {
+        let all = Trunk::of(learned, sight)?;
         let d = all.dimensions();
         let features = |picture: &Image| all.features(&Batch::of([picture])).remove(0);
         let cells = pictures[0].width / all.cell_px() * (pictures[0].height / all.cell_px());
