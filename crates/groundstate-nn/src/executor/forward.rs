@@ -127,7 +127,7 @@ impl Executor {
     /// How many tiles to work on together: fewer than a block holds if threads would otherwise be idle.
     fn tiles_per_task(&self, geometry: &Winograd, tiles: usize) -> usize {
         let cost = geometry.places() * geometry.depth() * geometry.vectors * self.kernels.lanes;
-        let tasks = (tiles * cost / TASK_COST).clamp(1, 2 * self.workers.count());
+        let tasks = (tiles * cost / TASK_COST).clamp(1, self.workers.count());
         tiles.div_ceil(tasks).clamp(MIN_TILES.min(geometry.block), geometry.block)
     }
 

@@ -3,6 +3,7 @@
 //! Value, slope, curvature and gradient buffers of a convolution share one layout, so one offset addresses
 //! all of them. Pointers are to the start of one image in each buffer; null means "absent".
 
+use super::micro::LINE;
 use crate::layer::Activation;
 use crate::simd::{Simd, activate};
 
@@ -34,6 +35,15 @@ pub(crate) enum Epilogue {
     },
     /// a′ = f′ · z′, and `bend` ← bend · z′.
     Tangent { target: *mut f32, slope: *const f32, bend: *mut f32 },
+}
+
+/// Where vectors of sums belong: the offset of the first in every buffer, the step to the next, and their channel in the
+/// bias.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) at: usize,
+    pub(crate) step: usize,
+    pub(crate) channel: usize,
 }
 
 /// target ← g = sums (+ target); then, where present, in this order: bend ← curvature · g; g ← g · slope;
@@ -101,6 +111,22 @@ impl Epilogue {
         }
     }
 
+    /// Asks for what finishing `values` values from `at` on will read.
+    ///
+    /// # Safety
+    /// As [`Simd`].
+    #[inline(always)]
+    pub(crate) unsafe fn prefetch<S: Simd>(&self, at: usize, values: usize) {
+        if let Epilogue::Combine(Combine { slope, .. }) = *self
+            && !slope.is_null()
+        {
+            for line in (0..values).step_by(LINE) {
+                // SAFETY: the caller's contract; a hint reads nothing.
+                unsafe { S::prefetch(slope.wrapping_add(at + line)) }
+            }
+        }
+    }
+
     /// Finishes `vectors` vectors of sums for one pixel.
     ///
     /// # Safety
@@ -126,38 +152,51 @@ impl Epilogue {
                 return;
             }
             for i in (0..vectors).map(|v| v * S::LANES) {
-                self.finish_vector::<S>(S::load(sums.add(i)), at + i, channel + i);
+                self.finish_row::<S, 1>(
+                    [S::load(sums.add(i))],
+                    Row { at: at + i, step: 0, channel: channel + i },
+                );
             }
         }
     }
 
-    /// Finishes one vector of sums, which are not of a block.
+    /// Finishes vectors of sums, which are not of a block.
     ///
     /// # Safety
-    /// As [`Epilogue::finish`].
+    /// As [`Epilogue::finish`], at each place of the row.
     #[inline(always)]
-    pub(crate) unsafe fn finish_vector<S: Simd>(&self, sums: S::V, at: usize, channel: usize) {
+    pub(crate) unsafe fn finish_row<S: Simd, const N: usize>(&self, sums: [S::V; N], row: Row) {
+        let places = || (0..N).map(|i| row.at + i * row.step);
         // SAFETY: the caller's contract, passed on.
         unsafe {
             match *self {
                 Epilogue::Activate { activation, bias, value, slope, curvature } => {
-                    let z = S::add(sums, S::load(bias.add(channel)));
-                    let (a, d, c) = activate::<S>(activation, z);
-                    S::store(value.add(at), a);
-                    if !slope.is_null() {
-                        S::store(slope.add(at), d);
-                    }
-                    if !curvature.is_null() {
-                        S::store(curvature.add(at), c);
+                    let bias = S::load(bias.add(row.channel));
+                    let inputs = sums.map(|sums| S::add(sums, bias));
+                    activate::<S, N>(activation, inputs, |i, a, d, c| {
+                        let at = row.at + i * row.step;
+                        S::store(value.add(at), a);
+                        if !slope.is_null() {
+                            S::store(slope.add(at), d);
+                        }
+                        if !curvature.is_null() {
+                            S::store(curvature.add(at), c);
+                        }
+                    });
+                }
+                Epilogue::Combine(combine) => {
+                    for (sums, at) in sums.into_iter().zip(places()) {
+                        combine.finish::<S>(sums, at);
                     }
                 }
-                Epilogue::Combine(combine) => combine.finish::<S>(sums, at),
                 Epilogue::Tangent { target, slope, bend } => {
-                    if !bend.is_null() {
-                        S::store(bend.add(at), S::mul(S::load(bend.add(at)), sums));
+                    for (sums, at) in sums.into_iter().zip(places()) {
+                        if !bend.is_null() {
+                            S::store(bend.add(at), S::mul(S::load(bend.add(at)), sums));
+                        }
+                        let value = if slope.is_null() { sums } else { S::mul(sums, S::load(slope.add(at))) };
+                        S::store(target.add(at), value);
                     }
-                    let value = if slope.is_null() { sums } else { S::mul(sums, S::load(slope.add(at))) };
-                    S::store(target.add(at), value);
                 }
                 Epilogue::Block { .. } => unreachable!("blocks are finished whole"),
             }

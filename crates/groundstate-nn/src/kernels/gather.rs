@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Row};
 use crate::simd::{Portable, Simd};
 
 /// Which input pixels an output pixel reads.
@@ -144,6 +144,6 @@ unsafe fn sum<S: Simd>(
             sums[valid..S::LANES].fill(0.0);
             value = S::load(sums.as_ptr());
         }
-        epilogue.finish_vector::<S>(value, at, 0);
+        epilogue.finish_row::<S, 1>([value], Row { at, step: 0, channel: 0 });
     }
 }

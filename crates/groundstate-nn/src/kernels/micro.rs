@@ -3,7 +3,7 @@
 use crate::simd::Simd;
 
 /// Values of a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Sums of `rows` products with `NV` vectors of weights.
 ///

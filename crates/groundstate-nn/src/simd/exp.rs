@@ -35,29 +35,41 @@ unsafe fn sigmoid<S: Simd>(z: S::V) -> S::V {
     unsafe { S::div(S::splat(1.0), S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), z)))) }
 }
 
-/// f, f′ and f″ at z; unused ones are optimised away.
+/// Hands over the index of each z with f, f′ and f″ there; unused ones are optimised away.
 ///
 /// # Safety
 /// As [`Simd`].
 #[inline(always)]
-pub(crate) unsafe fn activate<S: Simd>(activation: Activation, z: S::V) -> (S::V, S::V, S::V) {
+pub(crate) unsafe fn activate<S: Simd, const N: usize>(
+    activation: Activation,
+    z: [S::V; N],
+    mut hand_over: impl FnMut(usize, S::V, S::V, S::V),
+) {
     // SAFETY: passed on to the caller.
     unsafe {
         let one = S::splat(1.0);
         match activation {
-            Activation::Identity => (z, one, S::splat(0.0)),
+            Activation::Identity => {
+                for (i, z) in z.into_iter().enumerate() {
+                    hand_over(i, z, one, S::splat(0.0));
+                }
+            }
             Activation::Silu => {
-                let s = sigmoid::<S>(z);
-                let a = S::mul(z, s);
-                let rest = S::sub(one, s);
-                let slope = S::mul_add(a, rest, s);
-                let two = S::splat(2.0);
-                let bend = S::mul_add(z, S::sub(one, S::mul(two, s)), two);
-                (a, slope, S::mul(S::mul(s, rest), bend))
+                for (i, z) in z.into_iter().enumerate() {
+                    let s = sigmoid::<S>(z);
+                    let a = S::mul(z, s);
+                    let rest = S::sub(one, s);
+                    let slope = S::mul_add(a, rest, s);
+                    let two = S::splat(2.0);
+                    let bend = S::mul_add(z, S::sub(one, S::mul(two, s)), two);
+                    hand_over(i, a, slope, S::mul(S::mul(s, rest), bend));
+                }
             }
             Activation::LeakyRelu => {
-                let slope = S::where_negative(z, S::splat(LEAKY_SLOPE), one);
-                (S::mul(z, slope), slope, S::splat(0.0))
+                for (i, z) in z.into_iter().enumerate() {
+                    let slope = S::where_negative(z, S::splat(LEAKY_SLOPE), one);
+                    hand_over(i, S::mul(z, slope), slope, S::splat(0.0));
+                }
             }
         }
     }

@@ -178,10 +178,12 @@ impl Weights<'_> {
         // SAFETY: the caller's contract.
         unsafe {
             let mut half = [[S::splat(0.0); 3]; 6];
-            for (j, half) in half.iter_mut().enumerate().take(A::SIDE) {
+            let mut from = from;
+            for half in half.iter_mut().take(A::SIDE) {
                 let mut u = [S::splat(0.0); 6];
-                for (i, u) in u.iter_mut().enumerate().take(A::SIDE) {
-                    *u = S::load(from.add((i * A::SIDE + j) * plane));
+                for u in u.iter_mut().take(A::SIDE) {
+                    *u = S::load(from);
+                    from = from.wrapping_add(plane);
                 }
                 *half = A::weight_gradient::<S>(u);
             }
@@ -219,9 +221,11 @@ unsafe fn transform_gradient<S: Simd, A: Algebra>(
             }
             *half = A::output_gradient::<S>(y);
         }
-        for (j, column) in transposed(half).into_iter().enumerate().take(A::SIDE) {
-            for (i, &value) in A::output_gradient::<S>(column).iter().enumerate().take(A::SIDE) {
-                S::store(to.add((i * A::SIDE + j) * plane), value);
+        let mut to = to;
+        for column in transposed(half).into_iter().take(A::SIDE) {
+            for &value in A::output_gradient::<S>(column).iter().take(A::SIDE) {
+                S::store(to, value);
+                to = to.wrapping_add(plane);
             }
         }
         sum

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use algebra::{Algebra, Three, Two};
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Row};
 use super::micro::micro;
 use crate::simd::Simd;
 
@@ -47,9 +47,14 @@ pub(crate) struct Winograd {
     pub(crate) block: usize,
 }
 
+/// Output channels whose products are kept until they are transformed, in a block of tiles.
+const COLUMNS: usize = 32;
 /// Weights of all places are more than a second-level cache holds, and are read once for each block of tiles: they are
 /// asked for so many values before they are needed.
 const AHEAD: usize = 1024;
+/// Rows of the smaller block that the last tiles take if they do not fill one: as few as keep the sums apart that
+/// the processor adds to at a time.
+const FEW: usize = 4;
 
 /// A tile's place.
 struct Place {
@@ -80,9 +85,14 @@ impl Winograd {
         self.block * channels + 16
     }
 
-    /// Scratch for one block of tiles, in values: transformed inputs and products.
+    /// Scratch for one block of tiles, in values: transformed inputs, and products for some output channels.
     pub(crate) fn scratch(&self, lanes: usize) -> usize {
-        self.places() * (self.plane(self.depth()) + self.plane(self.vectors * lanes))
+        self.places() * (self.plane(self.depth()) + self.plane(self.columns(lanes) * lanes))
+    }
+
+    /// Output vectors that are worked on together, an even number unless all.
+    fn columns(&self, lanes: usize) -> usize {
+        (COLUMNS / lanes).next_multiple_of(2).min(self.vectors)
     }
 
     /// Values of packed weights.
@@ -155,8 +165,8 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
     epilogue: &Epilogue,
 ) {
     let Tiles { geometry, count, .. } = *task;
-    let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
-    let (plane, product_plane) = (geometry.plane(depth), geometry.plane(width));
+    let (depth, columns) = (geometry.depth(), geometry.columns(S::LANES));
+    let (plane, product_plane) = (geometry.plane(depth), geometry.plane(columns * S::LANES));
     let weight_plane = geometry.weight_plane(S::LANES);
     // SAFETY: the caller's contract.
     unsafe {
@@ -165,30 +175,50 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
             let from = task.x.add(geometry.input(&geometry.place(task.first + tile)));
             transform_input::<S, A>(geometry, from, task.scratch.add(tile * depth), plane);
         }
-        for place in 0..A::SIDE * A::SIDE {
-            let x = task.scratch.add(place * plane).cast_const();
-            let y = products.add(place * product_plane);
-            for vector in (0..geometry.vectors).step_by(2) {
-                let channel = vector * S::LANES;
-                let weights = task.weights.add(place * weight_plane + channel * depth);
-                if vector + 2 <= geometry.vectors {
-                    product::<S, MR2, 2>(x, depth, weights, count, y.add(channel), width);
-                } else {
-                    product::<S, MR1, 1>(x, depth, weights, count, y.add(channel), width);
+        for first in (0..geometry.vectors).step_by(columns) {
+            let vectors = columns.min(geometry.vectors - first);
+            let width = vectors * S::LANES;
+            for place in 0..A::SIDE * A::SIDE {
+                let x = task.scratch.add(place * plane).cast_const();
+                let y = products.add(place * product_plane);
+                for vector in (0..vectors).step_by(2) {
+                    let weights =
+                        task.weights.add(place * weight_plane + (first + vector) * S::LANES * depth);
+                    let y = y.add(vector * S::LANES);
+                    if vector + 2 <= vectors {
+                        product::<S, MR2, 2>(x, depth, weights, count, y, width);
+                    } else {
+                        product::<S, MR1, 1>(x, depth, weights, count, y, width);
+                    }
                 }
             }
-        }
-        for tile in 0..count {
-            let place = geometry.place(task.first + tile);
-            let at = geometry.output(&place);
-            let (rows, cols) = ((geometry.rows - place.row).min(STEP), (geometry.cols - place.col).min(STEP));
-            for channel in (0..width).step_by(S::LANES) {
-                let from = products.add(tile * width + channel);
-                let y = transform_output::<S, A>(from, product_plane);
-                for (i, y) in y.iter().enumerate().take(rows) {
-                    for (j, &y) in y.iter().enumerate().take(cols) {
-                        let at = at + i * geometry.output_row + j * geometry.output_col + channel;
-                        epilogue.finish_vector::<S>(y, at, channel);
+            for tile in 0..count {
+                if tile + 1 < count {
+                    let next = geometry.output(&geometry.place(task.first + tile + 1)) + first * S::LANES;
+                    for (i, j) in (0..STEP).flat_map(|i| (0..STEP).map(move |j| (i, j))) {
+                        let at = next + i * geometry.output_row + j * geometry.output_col;
+                        epilogue.prefetch::<S>(at, width);
+                    }
+                }
+                let place = geometry.place(task.first + tile);
+                let at = geometry.output(&place) + first * S::LANES;
+                let rows = (geometry.rows - place.row).min(STEP);
+                let cols = (geometry.cols - place.col).min(STEP);
+                for channel in (0..width).step_by(S::LANES) {
+                    let from = products.add(tile * width + channel);
+                    let y = transform_output::<S, A>(from, product_plane);
+                    let (at, channel) = (at + channel, first * S::LANES + channel);
+                    let channels = Row { at, step: geometry.output_col, channel };
+                    for (i, y) in y.into_iter().enumerate().take(rows) {
+                        let row = Row { at: channels.at + i * geometry.output_row, ..channels };
+                        if cols == STEP {
+                            epilogue.finish_row::<S, STEP>(y, row);
+                        } else {
+                            for (j, y) in y.into_iter().enumerate().take(cols) {
+                                let row = Row { at: row.at + j * row.step, ..row };
+                                epilogue.finish_row::<S, 1>([y], row);
+                            }
+                        }
                     }
                 }
             }
@@ -211,22 +241,46 @@ unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
 ) {
     let mut first = 0;
     while first < count {
-        let valid = MR.min(count - first);
+        let left = count - first;
         // SAFETY: the caller's contract.
-        unsafe {
-            let mut rows = [x; MR];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = x.add((first + i.min(valid - 1)) * depth);
+        first += unsafe {
+            let (x, y) = (x.add(first * depth), y.add(first * width));
+            if MR > FEW && left <= FEW {
+                product_rows::<S, FEW, NV>(x, depth, weights, left, y, width)
+            } else {
+                product_rows::<S, MR, NV>(x, depth, weights, left.min(MR), y, width)
             }
-            let sums = micro::<S, MR, NV, AHEAD>(&rows, 1, 0, depth, weights);
-            for (i, sums) in sums.iter().enumerate().take(valid) {
-                for (v, &sum) in sums.iter().enumerate() {
-                    S::store(y.add((first + i) * width + v * S::LANES), sum);
-                }
+        };
+    }
+}
+
+/// At most `MR` rows of `x` times one block of weights; returns how many.
+///
+/// # Safety
+/// As [`tiles`].
+#[inline(always)]
+unsafe fn product_rows<S: Simd, const MR: usize, const NV: usize>(
+    x: *const f32,
+    depth: usize,
+    weights: *const f32,
+    valid: usize,
+    y: *mut f32,
+    width: usize,
+) -> usize {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut rows = [x; MR];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = x.add(i.min(valid - 1) * depth);
+        }
+        let sums = micro::<S, MR, NV, AHEAD>(&rows, 1, 0, depth, weights);
+        for (i, sums) in sums.iter().enumerate().take(valid) {
+            for (v, &sum) in sums.iter().enumerate() {
+                S::store(y.add(i * width + v * S::LANES), sum);
             }
         }
-        first += MR;
     }
+    valid
 }
 
 /// Bᵀ d B for every channel of every phase of one tile.
@@ -245,18 +299,21 @@ unsafe fn transform_input<S: Simd, A: Algebra>(
             // SAFETY: the caller's contract.
             unsafe {
                 let from = from.add(offset + channel);
-                let to = to.add(phase * geometry.channels + channel);
+                let mut to = to.add(phase * geometry.channels + channel);
                 let mut half = [[S::splat(0.0); 6]; 6];
                 for (i, half) in half.iter_mut().enumerate().take(A::SIDE) {
+                    let mut from = from.add(i * geometry.input_row);
                     let mut d = [S::splat(0.0); 6];
-                    for (j, d) in d.iter_mut().enumerate().take(A::SIDE) {
-                        *d = S::load(from.add(i * geometry.input_row + j * geometry.input_col));
+                    for d in d.iter_mut().take(A::SIDE) {
+                        *d = S::load(from);
+                        from = from.wrapping_add(geometry.input_col);
                     }
                     *half = A::input::<S>(d);
                 }
-                for (j, column) in transposed(half).into_iter().enumerate().take(A::SIDE) {
-                    for (i, &value) in A::input::<S>(column).iter().enumerate().take(A::SIDE) {
-                        S::store(to.add((i * A::SIDE + j) * plane), value);
+                for column in transposed(half).into_iter().take(A::SIDE) {
+                    for &value in A::input::<S>(column).iter().take(A::SIDE) {
+                        S::store(to, value);
+                        to = to.wrapping_add(plane);
                     }
                 }
             }
@@ -272,11 +329,13 @@ unsafe fn transform_input<S: Simd, A: Algebra>(
 unsafe fn transform_output<S: Simd, A: Algebra>(from: *const f32, plane: usize) -> [[S::V; 4]; 4] {
     // SAFETY: the caller's contract.
     unsafe {
+        let mut from = from;
         let mut half = [[S::splat(0.0); 4]; 6];
-        for (j, half) in half.iter_mut().enumerate().take(A::SIDE) {
+        for half in half.iter_mut().take(A::SIDE) {
             let mut m = [S::splat(0.0); 6];
-            for (i, m) in m.iter_mut().enumerate().take(A::SIDE) {
-                *m = S::load(from.add((i * A::SIDE + j) * plane));
+            for m in m.iter_mut().take(A::SIDE) {
+                *m = S::load(from);
+                from = from.wrapping_add(plane);
             }
             *half = A::output::<S>(m);
         }
@@ -359,18 +418,19 @@ unsafe fn transform_weights_of<S: Simd, A: Algebra>(
             unsafe {
                 let from = rows.weights.add((c - rows.channels.start) * width + vector * S::LANES);
                 let mut half = [[S::splat(0.0); 6]; 3];
-                for (j, half) in half.iter_mut().enumerate().take(A::TAPS) {
+                for (i, half) in half.iter_mut().enumerate().take(A::TAPS) {
                     let mut g = [S::splat(0.0); 3];
-                    for (i, g) in g.iter_mut().enumerate().take(A::TAPS) {
+                    for (j, g) in g.iter_mut().enumerate().take(A::TAPS) {
                         *g = S::load(from.add(taps[i * A::TAPS + j] * rows.place));
                     }
                     *half = A::weight::<S>(g);
                 }
                 let to = packed.add(first * S::LANES * depth + (phase * geometry.channels + c) * columns);
-                let to = to.add((vector - first) * S::LANES);
-                for (i, row) in transposed(half).into_iter().enumerate().take(A::SIDE) {
-                    for (j, &value) in A::weight::<S>(row).iter().enumerate().take(A::SIDE) {
-                        S::store(to.add((i * A::SIDE + j) * plane), value);
+                let mut to = to.add((vector - first) * S::LANES);
+                for column in transposed(half).into_iter().take(A::SIDE) {
+                    for &value in A::weight::<S>(column).iter().take(A::SIDE) {
+                        S::store(to, value);
+                        to = to.wrapping_add(plane);
                     }
                 }
             }
