@@ -244,6 +244,22 @@ fn neighbours_in_the_batch_change_no_bit() {
 }
 
 #[test]
+fn wide_layers_for_few_tiles_change_no_bit() {
+    for (kernel, stride) in [(3, 1), (4, 2)] {
+        let layer = standardised(conv(1, 120, kernel, stride, Activation::Silu));
+        let case = Case::new(middle(128, layer), 1, 12, 10);
+        case.check(&format!("{kernel}×{kernel}, few tiles"));
+        for backend in Backend::available() {
+            // An executor for more pictures keeps weights transformed; one for few has each pass transform them.
+            let (many, few) =
+                (case.run(&mut case.executor(9, backend)), case.run(&mut case.executor(1, backend)));
+            assert_eq!(many.energies, few.energies);
+            assert_eq!(many.input, few.input);
+        }
+    }
+}
+
+#[test]
 fn large_pictures_that_go_through_in_groups_change_no_bit() {
     let case = Case::new(everything(16), 3, 192, 160);
     let mut all = case.executor(3, Backend::detect());
@@ -270,6 +286,7 @@ fn the_number_of_threads_changes_no_bit() {
     let cases = [
         Case::new(everything(20), 3, 24, 20),
         Case::new(wide(128), 1, 16, 16),
+        Case::new(wide(128), 1, 8, 8),
         Case::new(wide(32), 2, 64, 64),
     ];
     for (case, backend) in cases.iter().flat_map(|c| Backend::available().into_iter().map(move |b| (c, b))) {

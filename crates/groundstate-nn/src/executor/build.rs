@@ -133,17 +133,17 @@ pub(super) fn nodes(
                 let blocked = blocked.filter(|e| e.convolution == index);
                 let backward = gradient && blocked.is_none();
                 let correlation = options.purpose >= Purpose::ParameterGradient;
+                let (form, changing) = ((*kernel, *stride), correlation.then_some(batch));
                 Step::Convolution(Box::new(Convolution {
                     activation: *activation,
                     tensors: tensors[index].expect("a convolution has tensors"),
-                    forward: Pass::forward(kernels, *kernel, *stride, &input, &layout),
-                    backward: backward.then(|| {
-                        Pass::backward(kernels, *kernel, *stride, &gradient_layout, &input_gradient)
-                    }),
+                    forward: Pass::forward(kernels, form, &input, &layout, changing),
+                    backward: backward
+                        .then(|| Pass::backward(kernels, form, &gradient_layout, &input_gradient, changing)),
                     correlation: correlation
-                        .then(|| CorrelationPlan::new(kernels, batch, (*kernel, *stride), &input, &layout)),
+                        .then(|| CorrelationPlan::new(kernels, batch, form, &input, &layout)),
                     picture: blocked.filter(|_| gradient).map(|entry| {
-                        let (form, to) = ((*kernel, *stride), &layouts[0].1);
+                        let to = &layouts[0].1;
                         PictureGradient::new(kernels, form, &gradient_layout, to, entry.picture(), depth)
                     }),
                     bias: Buffer::zeros(layout.stride),

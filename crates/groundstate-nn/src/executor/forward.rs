@@ -18,6 +18,12 @@ const GATHER_TASK: usize = 1 << 16;
 /// Rows of pixels of one copying task.
 const ROWS: usize = 16;
 
+/// Tiles of a task, and the shares that the output channels are cut into.
+struct Shares {
+    block: usize,
+    columns: usize,
+}
+
 impl Executor {
     pub(super) fn run_forward(&mut self, x: &[f32], noise_levels: &[f32]) {
         let picture = self.picture_len();
@@ -80,22 +86,25 @@ impl Executor {
         let (kernels, weights) = (self.kernels, &pass.weights);
         let x = Given(x);
         match &pass.method {
-            Method::Winograd(parts) => {
-                let tiles = self.span.len() * parts[0].geometry.tiles();
-                let start = self.span.start * parts[0].geometry.tiles();
-                let block = self.tiles_per_task(&parts[0].geometry, tiles);
-                self.workers.run(tiles.div_ceil(block) * parts.len(), |task, scratch| {
-                    let part = &parts[task % parts.len()];
-                    let first = task / parts.len() * block;
+            Method::Winograd { parts, plain } => {
+                let geometry = &parts[0].geometry;
+                let tiles = self.span.len() * geometry.tiles();
+                let start = self.span.start * geometry.tiles();
+                let Shares { block, columns } = self.shares(geometry, parts.len(), tiles);
+                let pairs = geometry.vectors.div_ceil(2);
+                self.workers.run(tiles.div_ceil(block) * columns * parts.len(), |task, scratch| {
+                    let (task, part) = (task / parts.len(), &parts[task % parts.len()]);
+                    let (first, share) = (task / columns * block, task % columns);
                     let count = block.min(tiles - first);
+                    let end = 2 * ((share + 1) * pairs / columns);
+                    let vectors = 2 * (share * pairs / columns)..end.min(geometry.vectors);
                     // SAFETY: the geometry was planned for these buffers, which hold `images` images with
-                    // the border that tiles reach into; tasks have different tiles or phases, so different
+                    // the border that tiles reach into; tasks have different tiles, columns or phases, so different
                     // outputs; the scratch was sized for this pass.
                     unsafe {
-                        let weights = weights.ptr().add(part.offset);
-                        let geometry = &part.geometry;
-                        let first = start + first;
-                        let task = Tiles { geometry, x: x.image(0, 0), weights, first, count, scratch };
+                        let (x, geometry, first) = (x.image(0, 0), &part.geometry, start + first);
+                        let weights = part.weights(weights, *plain);
+                        let task = Tiles { geometry, x, weights, first, count, vectors, scratch };
                         (kernels.winograd)(&task, &epilogue);
                     }
                 });
@@ -124,11 +133,16 @@ impl Executor {
         }
     }
 
-    /// How many tiles to work on together: fewer than a block holds if threads would otherwise be idle.
-    fn tiles_per_task(&self, geometry: &Winograd, tiles: usize) -> usize {
+    /// How the threads share tiles: those of one block by their output channels, so that each reads weights of its own,
+    /// more by tiles, fewer than a block holds if threads would otherwise be idle.
+    fn shares(&self, geometry: &Winograd, parts: usize, tiles: usize) -> Shares {
         let cost = geometry.places() * geometry.depth() * geometry.vectors * self.kernels.lanes;
         let tasks = (tiles * cost / TASK_COST).clamp(1, self.workers.count());
-        tiles.div_ceil(tasks).clamp(MIN_TILES.min(geometry.block), geometry.block)
+        if tiles <= geometry.block {
+            return Shares { block: tiles, columns: tasks.div_ceil(parts).min(geometry.vectors.div_ceil(2)) };
+        }
+        let block = tiles.div_ceil(tasks).clamp(MIN_TILES.min(geometry.block), geometry.block);
+        Shares { block, columns: 1 }
     }
 
     /// Runs the gathers of a layer without parameters on the buffers that `which` picks.

@@ -13,7 +13,7 @@ use super::layout::Layout;
 use crate::buffer::Buffer;
 use crate::kernels::Kernels;
 use crate::kernels::direct::Direct;
-use crate::kernels::winograd::{WeightRows, Winograd};
+use crate::kernels::winograd::{WeightRows, Weights, Winograd};
 
 /// Multiply-adds of one task: about 15 µs, small enough to share out, large enough not to notice.
 pub(super) const TASK_COST: usize = 1 << 19;
@@ -28,9 +28,19 @@ pub(super) struct Pass {
 /// How, in parts: one, or one for each sub-pixel phase of an input gradient of stride 2.
 pub(super) enum Method {
     Direct(Vec<Part<Direct>>),
-    /// 3×3 stride 1 or 4×4 stride 2 with enough channels. All parts have as many tiles.
-    Winograd(Vec<Part<Winograd>>),
+    /// 3×3 stride 1 or 4×4 stride 2 with enough channels. All parts have as many tiles. Weights are packed
+    /// transformed, or `plain`, to be transformed by each pass.
+    Winograd {
+        parts: Vec<Part<Winograd>>,
+        plain: bool,
+    },
 }
+
+/// Transformed weights that a second-level cache does not hold: where they serve a single block of tiles before they
+/// change, to write and read them takes longer than to make them.
+const MANY_WEIGHTS: usize = 1 << 18;
+/// The numbers of the taps of packed weights: they are in order.
+const IN_ORDER: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// One part.
 pub(super) struct Part<G> {
@@ -49,17 +59,33 @@ impl Part<Direct> {
     }
 }
 
+impl Part<Winograd> {
+    /// The packed weights of this part, of all that its pass has.
+    ///
+    /// # Safety
+    /// They are as the plan says.
+    pub(super) unsafe fn weights(&self, all: &Buffer, plain: bool) -> Weights<'_> {
+        // SAFETY: the caller's contract.
+        let weights = unsafe { all.ptr().add(self.offset) }.cast_const();
+        if plain {
+            Weights::Plain(weights, &IN_ORDER[..self.taps.len()])
+        } else {
+            Weights::Transformed(weights)
+        }
+    }
+}
+
 impl Pass {
-    /// The forward direction.
+    /// The forward direction. `changing` is the number of images that are worked on before the weights change.
     pub(super) fn forward(
         kernels: &Kernels,
-        kernel: usize,
-        stride: usize,
+        (kernel, stride): (usize, usize),
         input: &Layout,
         output: &Layout,
+        changing: Option<usize>,
     ) -> Pass {
         if pays_forward(kernels.lanes, kernel, stride, input, output) {
-            return Self::winograd(kernels, vec![winograd_forward(kernels, kernel, input, output)]);
+            return Self::winograd(kernels, vec![winograd_forward(kernels, kernel, input, output)], changing);
         }
         Self::direct(kernels, vec![direct_forward(kernels, kernel, stride, input, output)])
     }
@@ -67,13 +93,13 @@ impl Pass {
     /// The gradient with respect to the input, from `output` (the gradient of the sums) to `input`.
     pub(super) fn backward(
         kernels: &Kernels,
-        kernel: usize,
-        stride: usize,
+        (kernel, stride): (usize, usize),
         output: &Layout,
         input: &Layout,
+        changing: Option<usize>,
     ) -> Pass {
         if pays_backward(kernels.lanes, kernel, stride, output, input) {
-            return Self::winograd(kernels, winograd_backward(kernels, kernel, output, input));
+            return Self::winograd(kernels, winograd_backward(kernels, kernel, output, input), changing);
         }
         let phases = (0..stride).flat_map(|a| (0..stride).map(move |b| (a, b)));
         let present = phases.filter(|&(a, b)| a < input.height && b < input.width);
@@ -87,16 +113,24 @@ impl Pass {
         Pass { method: Method::Direct(parts), weights: Buffer::zeros(total) }
     }
 
-    fn winograd(kernels: &Kernels, parts: Vec<(Winograd, Vec<usize>)>) -> Pass {
-        let (parts, total) = place(parts, |g| g.weights(kernels.lanes));
-        Pass { method: Method::Winograd(parts), weights: Buffer::zeros(total) }
+    fn winograd(kernels: &Kernels, parts: Vec<(Winograd, Vec<usize>)>, changing: Option<usize>) -> Pass {
+        let (geometry, taps) = (parts[0].0, parts[0].1.len());
+        let once = changing.is_some_and(|images| images * geometry.tiles() <= geometry.block);
+        let plain = once && geometry.weights(kernels.lanes) >= MANY_WEIGHTS;
+        let (parts, total) = place(parts, |g| match plain {
+            true => taps * g.channels * g.vectors * kernels.lanes,
+            false => g.weights(kernels.lanes),
+        });
+        Pass { method: Method::Winograd { parts, plain }, weights: Buffer::zeros(total) }
     }
 
     /// Scratch values that one task needs.
     pub(super) fn scratch(&self, lanes: usize) -> usize {
         match &self.method {
             Method::Direct(_) => 0,
-            Method::Winograd(parts) => parts.iter().map(|p| p.geometry.scratch(lanes)).max().unwrap_or(0),
+            Method::Winograd { parts, plain } => {
+                parts.iter().map(|p| p.geometry.scratch(lanes, *plain)).max().unwrap_or(0)
+            }
         }
     }
 
@@ -108,14 +142,21 @@ impl Pass {
         // SAFETY: the packed buffer was sized for the parts, and the caller's contract.
         unsafe {
             match &self.method {
-                Method::Winograd(parts) => {
+                Method::Winograd { parts, plain: false } => {
                     for Part { geometry, taps, offset } in parts {
                         (kernels.winograd_weights)(geometry, rows, taps, self.weights.ptr().add(*offset));
                     }
                 }
+                Method::Winograd { parts, plain: true } => {
+                    for Part { geometry, taps, offset } in parts {
+                        let form = (geometry.channels, geometry.vectors * kernels.lanes);
+                        pack_rows(taps, form, 2 * kernels.lanes, rows, self.weights.ptr().add(*offset));
+                    }
+                }
                 Method::Direct(parts) => {
-                    for part in parts {
-                        pack_part(part, kernels.lanes, rows, self.weights.ptr().add(part.offset));
+                    for Part { geometry, taps, offset } in parts {
+                        let form = (geometry.depth() / taps.len(), geometry.vectors * kernels.lanes);
+                        pack_rows(taps, form, 2 * kernels.lanes, rows, self.weights.ptr().add(*offset));
                     }
                 }
             }
@@ -135,24 +176,30 @@ fn place<G>(parts: Vec<(G, Vec<usize>)>, len: impl Fn(&G) -> usize) -> (Vec<Part
     (parts, total)
 }
 
-/// Copies rows of weights into blocks of two vectors (a last single one if odd). Rows for padding channels
-/// of the input stay zero.
+/// Copies rows of weights into blocks of `block` columns (a last narrower one if they do not divide): `block, tap,
+/// channel, column`. Rows for padding channels of the input stay zero.
+///
+/// # Shapes
+/// `channels` and `width`: of the input and output of a part, padded.
 ///
 /// # Safety
 /// As [`Pass::pack`], for the packed weights of this part.
-unsafe fn pack_part(part: &Part<Direct>, lanes: usize, rows: &WeightRows, packed: *mut f32) {
-    let width = part.geometry.vectors * lanes;
-    let depth = part.geometry.depth();
-    let padded = depth / part.taps.len();
-    for first in (0..width).step_by(2 * lanes) {
-        let columns = (width - first).min(2 * lanes);
-        for (place, &tap) in part.taps.iter().enumerate() {
+unsafe fn pack_rows(
+    taps: &[usize],
+    (channels, width): (usize, usize),
+    block: usize,
+    rows: &WeightRows,
+    packed: *mut f32,
+) {
+    for first in (0..width).step_by(block) {
+        let columns = (width - first).min(block);
+        for (place, &tap) in taps.iter().enumerate() {
             for (row, channel) in rows.channels.clone().enumerate() {
                 // SAFETY: the caller's contract.
                 unsafe {
                     let from = rows.weights.add(tap * rows.place + row * width + first);
-                    let to = packed.add(first * depth + (place * padded + channel) * columns);
-                    to.copy_from_nonoverlapping(from, columns);
+                    let to = first * taps.len() * channels + (place * channels + channel) * columns;
+                    packed.add(to).copy_from_nonoverlapping(from, columns);
                 }
             }
         }
@@ -174,10 +221,10 @@ mod tests {
                 };
                 let (input, output) = (layout(side, channels.0), layout(side / stride, channels.1));
                 let passes = [
-                    Pass::forward(kernels, kernel, stride, &input, &output),
-                    Pass::backward(kernels, kernel, stride, &output, &input),
+                    Pass::forward(kernels, (kernel, stride), &input, &output, None),
+                    Pass::backward(kernels, (kernel, stride), &output, &input, None),
                 ];
-                passes.map(|p| matches!(p.method, Method::Winograd(_)))
+                passes.map(|p| matches!(p.method, Method::Winograd { .. }))
             };
             assert_eq!(uses(3, 1, (64, 64), 30), [true; 2], "{}", backend.name());
             assert_eq!(uses(4, 2, (48, 64), 30), [true; 2], "{}", backend.name());

@@ -85,24 +85,29 @@ impl Winograd {
         self.block * channels + 16
     }
 
-    /// Scratch for one block of tiles, in values: transformed inputs, and products for some output channels.
-    pub(crate) fn scratch(&self, lanes: usize) -> usize {
-        self.places() * (self.plane(self.depth()) + self.plane(self.columns(lanes) * lanes))
+    /// Scratch for one block of tiles, in values: transformed inputs, products for some output channels, and, where
+    /// they are `plain`, the weights of these.
+    pub(crate) fn scratch(&self, lanes: usize, plain: bool) -> usize {
+        let columns = self.columns(plain, lanes) * lanes;
+        let weights = if plain { self.weight_plane(columns) } else { 0 };
+        self.places() * (self.plane(self.depth()) + self.plane(columns) + weights)
     }
 
-    /// Output vectors that are worked on together, an even number unless all.
-    fn columns(&self, lanes: usize) -> usize {
-        (COLUMNS / lanes).next_multiple_of(2).min(self.vectors)
+    /// Output vectors that are worked on together: an even number unless all, and a pair where weights are `plain`.
+    fn columns(&self, plain: bool, lanes: usize) -> usize {
+        let columns = if plain { 2 } else { (COLUMNS / lanes).next_multiple_of(2) };
+        columns.min(self.vectors)
     }
 
     /// Values of packed weights.
     pub(crate) fn weights(&self, lanes: usize) -> usize {
-        self.places() * self.weight_plane(lanes)
+        self.places() * self.weight_plane(self.vectors * lanes)
     }
 
-    /// Values between the weights of two places: one cache line more than they need, as above.
-    fn weight_plane(&self, lanes: usize) -> usize {
-        self.depth() * self.vectors * lanes + 16
+    /// Values between the weights of two places for so many output channels: one cache line more than they need, as
+    /// above.
+    fn weight_plane(&self, columns: usize) -> usize {
+        self.depth() * columns + 16
     }
 
     fn place(&self, tile: usize) -> Place {
@@ -128,13 +133,24 @@ pub(crate) struct Tiles<'a> {
     pub(crate) geometry: &'a Winograd,
     /// The input, from image 0 on.
     pub(crate) x: *const f32,
-    /// Packed as `place, block of two vectors (a last single one if odd), depth, channel`.
-    pub(crate) weights: *const f32,
+    pub(crate) weights: Weights<'a>,
     /// Tiles `first .. first + count`, at most a block.
     pub(crate) first: usize,
     pub(crate) count: usize,
+    /// Output vectors, from an even one on.
+    pub(crate) vectors: Range<usize>,
     /// [`Winograd::scratch`] values.
     pub(crate) scratch: *mut f32,
+}
+
+/// Where a block of tiles has its weights from.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights<'a> {
+    /// Transformed: `place, block of two vectors (a last single one if odd), depth, channel`.
+    Transformed(*const f32),
+    /// As they are, `block of two vectors (a last single one if odd), tap, channel, output channel`, with
+    /// the numbers of the taps of all phases: to be transformed block by block, for these tiles alone.
+    Plain(*const f32, &'a [usize]),
 }
 
 /// Computes one block of tiles.
@@ -165,25 +181,39 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
     epilogue: &Epilogue,
 ) {
     let Tiles { geometry, count, .. } = *task;
-    let (depth, columns) = (geometry.depth(), geometry.columns(S::LANES));
+    let plain = matches!(task.weights, Weights::Plain(..));
+    let (depth, columns) = (geometry.depth(), geometry.columns(plain, S::LANES));
     let (plane, product_plane) = (geometry.plane(depth), geometry.plane(columns * S::LANES));
-    let weight_plane = geometry.weight_plane(S::LANES);
+    let places = A::SIDE * A::SIDE;
     // SAFETY: the caller's contract.
     unsafe {
-        let products = task.scratch.add(A::SIDE * A::SIDE * plane);
+        let products = task.scratch.add(places * plane);
         for tile in 0..count {
             let from = task.x.add(geometry.input(&geometry.place(task.first + tile)));
             transform_input::<S, A>(geometry, from, task.scratch.add(tile * depth), plane);
         }
-        for first in (0..geometry.vectors).step_by(columns) {
-            let vectors = columns.min(geometry.vectors - first);
+        for first in task.vectors.clone().step_by(columns) {
+            let vectors = columns.min(task.vectors.end - first);
             let width = vectors * S::LANES;
-            for place in 0..A::SIDE * A::SIDE {
+            let (weights, weight_plane) = match task.weights {
+                Weights::Transformed(weights) => {
+                    let plane = geometry.weight_plane(geometry.vectors * S::LANES);
+                    (weights.add(first * S::LANES * depth), plane)
+                }
+                Weights::Plain(weights, taps) => {
+                    let place = geometry.channels * width;
+                    let weights = weights.add(first * S::LANES * taps.len() * geometry.channels);
+                    let rows = WeightRows { weights, place, channels: 0..geometry.channels };
+                    let transformed = products.add(places * product_plane);
+                    transform_weights_of::<S, A>(geometry, vectors, &rows, taps, transformed);
+                    (transformed.cast_const(), geometry.weight_plane(width))
+                }
+            };
+            for place in 0..places {
                 let x = task.scratch.add(place * plane).cast_const();
                 let y = products.add(place * product_plane);
                 for vector in (0..vectors).step_by(2) {
-                    let weights =
-                        task.weights.add(place * weight_plane + (first + vector) * S::LANES * depth);
+                    let weights = weights.add(place * weight_plane + vector * S::LANES * depth);
                     let y = y.add(vector * S::LANES);
                     if vector + 2 <= vectors {
                         product::<S, MR2, 2>(x, depth, weights, count, y, width);
@@ -389,26 +419,29 @@ pub(crate) unsafe fn transform_weights<S: Simd>(
     // SAFETY: the caller's contract.
     unsafe {
         match geometry.taps {
-            3 => transform_weights_of::<S, Three>(geometry, rows, taps, packed),
-            _ => transform_weights_of::<S, Two>(geometry, rows, taps, packed),
+            3 => transform_weights_of::<S, Three>(geometry, geometry.vectors, rows, taps, packed),
+            _ => transform_weights_of::<S, Two>(geometry, geometry.vectors, rows, taps, packed),
         }
     }
 }
 
+/// The same for `vectors` of the output, which the rows are as long as.
+///
 /// # Safety
 /// As [`transform_weights`].
 #[inline(always)]
 unsafe fn transform_weights_of<S: Simd, A: Algebra>(
     geometry: &Winograd,
+    vectors: usize,
     rows: &WeightRows,
     taps: &[usize],
     packed: *mut f32,
 ) {
-    let (depth, width) = (geometry.depth(), geometry.vectors * S::LANES);
-    let plane = geometry.weight_plane(S::LANES);
+    let (depth, width) = (geometry.depth(), vectors * S::LANES);
+    let plane = geometry.weight_plane(width);
     for (phase, taps) in taps.chunks_exact(A::TAPS * A::TAPS).enumerate() {
         // Block by block, so that each place is written in order.
-        let blocks = (0..geometry.vectors).step_by(2).map(|first| (first, 2.min(geometry.vectors - first)));
+        let blocks = (0..vectors).step_by(2).map(|first| (first, 2.min(vectors - first)));
         let places = blocks.flat_map(|block| rows.channels.clone().map(move |c| (block, c)));
         for (first, count, c, vector) in
             places.flat_map(|((first, count), c)| (first..first + count).map(move |v| (first, count, c, v)))
