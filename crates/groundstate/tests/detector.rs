@@ -10,7 +10,9 @@ use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, Network
 use groundstate::model::{FeatureBank, Form, GaussianConfig, Sight};
 use groundstate::regions::Bounds;
 use groundstate::score::SCORE_NAMES;
-use groundstate::train::{Control, MethodName, OptimiserConfig, TrainConfig, TrainError, train};
+use groundstate::train::{
+    Control, MethodName, OptimiserConfig, Progress, Stage, TrainConfig, TrainError, train,
+};
 use groundstate_nn::{Activation, LastLayer, Layer, Network, Node, Parameters};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -116,8 +118,13 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
                 .map(|i| 0.4 + 0.01 * number as f32 + 0.1 * ((i + speed * number) as f32 / 9.0).sin())
                 .collect(),
         };
-        let normal = (0..12).map(striped).collect();
-        let detector = train(&product, normal, Instant::now(), &mut |_| Control::Continue).unwrap();
+        let learn = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let normal = (0..12).map(striped).collect();
+            pool.install(|| train(&product, normal, Instant::now(), &mut |_| Control::Continue)).unwrap()
+        };
+        // Side by side.
+        let detector = learn(3);
         let notes = &detector.record.notes;
         assert_eq!(detector.energy.networks().len(), 2, "{notes:?}");
         let references = detector.energy.references();
@@ -132,6 +139,10 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         let mut picture = striped(5);
         let good = detector.inspect(&picture);
         assert_eq!(good.scores, loaded.inspect(&picture).scores);
+        if speed == 0 {
+            // One after another.
+            assert_eq!(good.scores, learn(1).inspect(&picture).scores);
+        }
         for y in 12..22 {
             picture.pixels[(y * 2 * EDGE + 10) * 3..][..30].fill(1.0);
         }
@@ -153,6 +164,26 @@ fn a_product_without_time_or_pictures_for_networks_is_the_closed_form() {
     }
     let few = train(&config(MethodName::Product), pictures(7), Instant::now(), &mut |_| Control::Continue);
     assert!(few.unwrap().record.notes[0].starts_with("fewer than 8 pictures"));
+}
+
+#[test]
+fn a_product_that_is_stopped_is_what_it_has_become_so_far() {
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut seen = Vec::new();
+        let mut observer = |progress: &Progress| {
+            seen.push(progress.clone());
+            if progress.stage == Stage::Learn { Control::Stop } else { Control::Continue }
+        };
+        let config = config(MethodName::Product);
+        let detector = pool.install(|| train(&config, pictures(12), Instant::now(), &mut observer)).unwrap();
+        let notes = &detector.record.notes[0];
+        assert!(notes.contains("training was stopped after 1 steps"), "{notes}");
+        // Alone, the second network is not begun; side by side, it may have taken its first step.
+        let steps = seen.iter().filter(|progress| progress.stage == Stage::Learn).count();
+        assert!((1..=threads).contains(&steps), "{steps} steps with {threads} threads");
+        assert!(seen.iter().all(|progress| progress.done.is_none_or(|done| (0.0..=1.0).contains(&done))));
+    }
 }
 
 #[test]

@@ -74,12 +74,14 @@ pub(super) fn learn(
 ) -> Result<Outcome, TrainError> {
     let keeper = lesson.keeper.as_ref();
     let saved: Option<Saved> = keeper.map(Keeper::saved).transpose()?.flatten();
-    let planned_steps = match (&saved, length.stated_steps) {
+    let stated = length.stated_steps.or(lesson.agreed_steps.get().copied());
+    let planned_steps = match (&saved, stated) {
         (Some(saved), _) => saved.steps(),
         (None, Some(steps)) => steps,
         (None, None) => {
             let trial = Learner::new(setting, objective()?, length.usual_steps)?;
-            affordable_steps(trial, length, lesson.start)?
+            let affordable = affordable_steps(trial, length, lesson.start)?;
+            *lesson.agreed_steps.get_or_init(|| affordable)
         }
     };
     let mut learner = Learner::new(setting, objective()?, planned_steps)?;

@@ -38,6 +38,7 @@ pub use optimiser::OptimiserConfig;
 pub use progress::{Control, Observer, Progress, Stage};
 pub use tiled::{Gallery, train_tiled};
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -70,6 +71,8 @@ pub struct Lesson<'a> {
     pub seed: u64,
     /// When training began; budgets count from here.
     pub start: Instant,
+    /// The number of steps that all networks of the lesson take, once one has measured what there is time for.
+    agreed_steps: Arc<OnceLock<u64>>,
     /// Keeps it on disk, where that is wanted.
     keeper: Option<checkpoint::Keeper>,
 }
@@ -177,7 +180,14 @@ pub fn train_with_checkpoints(
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
     let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register);
     let registered = nuisance.registration.is_some();
-    let lesson = Lesson { pictures: &pictures, registered, seed: config.seed, start, keeper };
+    let lesson = Lesson {
+        pictures: &pictures,
+        registered,
+        seed: config.seed,
+        start,
+        agreed_steps: Arc::default(),
+        keeper,
+    };
     let mut trained = config.method().train(&lesson, observer)?;
     observer(&Progress::stage(Stage::Calibrate, start));
     let chains = std::mem::take(&mut trained.samples);

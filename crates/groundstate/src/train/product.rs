@@ -14,11 +14,13 @@
 
 use std::f64::consts::LN_2;
 
+use rayon::prelude::*;
+
 use super::checkpoint::PARTS;
 use super::folds::{members, others};
 use super::gaussian::{ClosedForm, readout};
 use super::learned::{LearnedMethod, Learning};
-use super::progress::Control;
+use super::progress::{Control, Together};
 use super::spread::Spread;
 use super::{Lesson, Method, Observer, Progress, Stage, TrainConfig, TrainError, Trained, read};
 use crate::detector::CurvePoint;
@@ -165,40 +167,52 @@ impl Product {
         CrossFit::new(bank, unseen, pictures, &mut |_| Ok(()))
     }
 
-    /// Trains the networks one after another until `end`, in seconds since the start of the lesson.
+    /// Trains the networks, side by side if there are threads for it, until `end`, in seconds since the start of the
+    /// lesson.
     fn teach(&self, lesson: &Lesson, end: f64, observer: &mut Observer) -> Result<Taught, TrainError> {
-        let mut taught = Taught { planned_steps: self.config.optimiser.steps, ..Taught::default() };
+        let stated = self.config.optimiser.steps;
         // The first steps say little of how long the others will take.
-        let by_time = if self.config.optimiser.steps.is_some() { 0.0 } else { 1.0 / end };
-        for share in 0..NETWORKS {
+        let together = Together::new(NETWORKS, if stated.is_some() { 0.0 } else { 1.0 / end }, observer);
+        let at_once = rayon::current_num_threads().clamp(1, NETWORKS);
+        let lessons: Vec<Lesson> = (0..NETWORKS).map(|share| lesson.of_share(share)).collect();
+        let learn = |(share, lesson): (usize, Lesson)| {
+            if together.stopped() {
+                return Ok(None);
+            }
             let now = lesson.start.elapsed().as_secs_f64();
+            let rounds = (NETWORKS - share).div_ceil(at_once);
             let mut config = self.config.clone();
             config.network.coordinates = false;
-            config.optimiser.steps = taught.planned_steps;
-            config.budget_seconds = now + (end - now).max(0.0) / (NETWORKS - share) as f64;
+            config.budget_seconds = now + (end - now).max(0.0) / rounds as f64;
             let method = LearnedMethod { learning: (self.learning)(&config), config };
-            let of_share = Lesson {
-                pictures: lesson.pictures,
-                registered: lesson.registered,
-                seed: lesson.seed.wrapping_add(share as u64),
-                start: lesson.start,
-                keeper: lesson.keeper.as_ref().map(|keeper| keeper.of_part(share)),
-            };
             let seen: Vec<&Image> = others(lesson.pictures, share, NETWORKS).collect();
-            let mut stopped = false;
-            let trained = method.learn(&of_share, &seen, &mut |progress| {
-                let steps = progress.done.map(|done| (share as f64 + done) / NETWORKS as f64);
-                let done = steps.map(|steps| steps.max(progress.seconds * by_time).min(1.0));
-                let control = observer(&Progress { done, ..progress.clone() });
-                stopped |= control == Control::Stop;
-                control
-            })?;
-            taught.add(share, trained, lesson.pictures);
-            if stopped {
-                break;
+            let trained = method.learn(&lesson, &seen, &mut |progress| together.observe(share, progress))?;
+            together.end(share);
+            Ok(Some(trained))
+        };
+        let trained: Vec<Option<Trained>> =
+            lessons.into_par_iter().enumerate().map(learn).collect::<Result<_, TrainError>>()?;
+        let mut taught = Taught { planned_steps: stated, ..Taught::default() };
+        for (share, trained) in trained.into_iter().enumerate() {
+            if let Some(trained) = trained {
+                taught.add(share, trained, lesson.pictures);
             }
         }
         Ok(taught)
+    }
+}
+
+impl<'a> Lesson<'a> {
+    /// The lesson of the network that does not see a share of the pictures.
+    fn of_share(&self, share: usize) -> Lesson<'a> {
+        Lesson {
+            pictures: self.pictures,
+            registered: self.registered,
+            seed: self.seed.wrapping_add(share as u64),
+            start: self.start,
+            agreed_steps: self.agreed_steps.clone(),
+            keeper: self.keeper.as_ref().map(|keeper| keeper.of_part(share)),
+        }
     }
 }
 

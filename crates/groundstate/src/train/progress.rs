@@ -1,9 +1,10 @@
 //! What a training tells while it runs, and how it is stopped.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Called now and then during training; what it returns decides whether training goes on.
-pub type Observer<'a> = dyn FnMut(&Progress) -> Control + 'a;
+pub type Observer<'a> = dyn FnMut(&Progress) -> Control + Send + 'a;
 
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,5 +57,53 @@ impl Progress {
             energy_gap: None,
             images_per_second: None,
         }
+    }
+}
+
+/// Networks that learn side by side, before one observer.
+pub(super) struct Together<'a, 'b> {
+    state: Mutex<State<'a, 'b>>,
+    /// Share of the budget that a second uses, for trainings that time ends.
+    per_second: f64,
+}
+
+struct State<'a, 'b> {
+    observer: &'a mut Observer<'b>,
+    stopped: bool,
+    /// Of each network: what of its training is done, and how fast it goes on.
+    done: Vec<f64>,
+    images_per_second: Vec<f64>,
+}
+
+impl<'a, 'b> Together<'a, 'b> {
+    pub(super) fn new(networks: usize, per_second: f64, observer: &'a mut Observer<'b>) -> Self {
+        let (done, images_per_second) = (vec![0.0; networks], vec![0.0; networks]);
+        Self { state: Mutex::new(State { observer, stopped: false, done, images_per_second }), per_second }
+    }
+
+    /// Tells the observer what all do, given the progress of one.
+    pub(super) fn observe(&self, network: usize, progress: &Progress) -> Control {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.images_per_second[network] = progress.images_per_second.unwrap_or(0.0);
+        let done = progress.done.map(|done| {
+            state.done[network] = done;
+            let steps = state.done.iter().sum::<f64>() / state.done.len() as f64;
+            steps.max(progress.seconds * self.per_second).min(1.0)
+        });
+        let all = progress.images_per_second.map(|_| state.images_per_second.iter().sum());
+        let control = (state.observer)(&Progress { done, images_per_second: all, ..progress.clone() });
+        state.stopped |= control == Control::Stop;
+        if state.stopped { Control::Stop } else { Control::Continue }
+    }
+
+    /// Notes that a network has ended its training.
+    pub(super) fn end(&self, network: usize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.done[network], state.images_per_second[network]) = (1.0, 0.0);
+    }
+
+    /// Whether the observer has stopped them.
+    pub(super) fn stopped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped
     }
 }

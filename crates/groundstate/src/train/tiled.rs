@@ -227,7 +227,8 @@ impl Setting<'_> {
         let pool = self.pool(&rest, config.seed)?;
         let keeper = checkpoints.map(|checkpoints| Keeper::new(checkpoints, config, &pool));
         let (seed, start) = (config.seed, self.start);
-        let lesson = Lesson { pictures: &pool, registered: false, seed, start, keeper };
+        let agreed_steps = Default::default();
+        let lesson = Lesson { pictures: &pool, registered: false, seed, start, agreed_steps, keeper };
         let trained = method.learn(&lesson, &pool.iter().collect::<Vec<_>>(), observer)?;
         let read = |&member: &usize| Ok((member, self.reading(&trained.energy, member)?));
         let held_out = held_out.iter().map(read).collect::<Result<_, TrainError>>()?;
