@@ -98,13 +98,12 @@ unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGrad
                     put::<S>(bias.add(channel), sum, fresh && tile == 0);
                 }
             }
-            let (x, g) = ((x.cast_const(), x_step, x_plane), (g.cast_const(), g_step, g_plane));
+            let x = Planes { values: x, step: x_step, plane: x_plane };
+            let g = Planes { values: g, step: g_step, plane: g_plane };
             for column in (0..width).step_by(BLOCK * S::LANES) {
-                let g = (g.0.add(column), g_step, g_plane);
                 let weights = Weights { task, column: first_channel + column, fresh };
                 for row in (0..depth).step_by(MR) {
-                    let x = (x.0.add(row), x_step, x_plane);
-                    let rows = row..(row + MR).min(depth);
+                    let (x, g, rows) = (x.from(row), g.from(column), row..(row + MR).min(depth));
                     if column + BLOCK * S::LANES <= width {
                         weights.add::<S, A, MR, BLOCK>(x, g, count, rows, block);
                     } else {
@@ -113,6 +112,29 @@ unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGrad
                 }
             }
         }
+    }
+}
+
+/// Transformed values of a run of tiles, some channels of them.
+#[derive(Clone, Copy)]
+struct Planes {
+    values: *const f32,
+    /// Values from tile to tile, and from place to place.
+    step: usize,
+    plane: usize,
+}
+
+impl Planes {
+    /// Those from a channel on.
+    #[inline(always)]
+    fn from(self, channel: usize) -> Self {
+        Self { values: self.values.wrapping_add(channel), ..self }
+    }
+
+    /// Those at a place, and their step from tile to tile.
+    #[inline(always)]
+    fn at(self, place: usize) -> (*const f32, usize) {
+        (self.values.wrapping_add(place * self.plane), self.step)
     }
 }
 
@@ -135,16 +157,16 @@ struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    /// Adds what `count` tiles say of `rows`, at most `MR` input channels, and `NV` vectors of output channels. `x` and
-    /// `g` are given with their steps from tile to tile and from place to place; `block` takes the sums of products.
+    /// Adds what `count` tiles say of `rows`, at most `MR` input channels, and `NV` vectors of output channels, given
+    /// from the first of them on; `block` takes the sums of products.
     ///
     /// # Safety
     /// As [`tile_gradient`].
     #[inline(always)]
     unsafe fn add<S: Simd, A: Algebra, const MR: usize, const NV: usize>(
         &self,
-        (x, x_step, x_plane): (*const f32, usize, usize),
-        (g, g_step, g_plane): (*const f32, usize, usize),
+        x: Planes,
+        g: Planes,
         count: usize,
         rows: Range<usize>,
         block: *mut f32,
@@ -153,9 +175,8 @@ impl Weights<'_> {
         // SAFETY: the caller's contract.
         unsafe {
             for place in 0..A::SIDE * A::SIDE {
-                let (x, g) = ((x.add(place * x_plane), x_step), (g.add(place * g_plane), g_step));
                 let sums = (block.add(place * plane), NV * S::LANES);
-                outer::<S, MR, NV>(x, g, count, sums, rows.len(), true);
+                outer::<S, MR, NV>(x.at(place), g.at(place), count, sums, rows.len(), true);
             }
             for (at, row) in rows.enumerate() {
                 for vector in 0..NV {
