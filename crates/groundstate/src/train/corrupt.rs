@@ -245,20 +245,21 @@ fn change(before: &[f32], after: &[f32], canvas: &Canvas) -> Vec<f32> {
     let difference: Vec<f32> = pairs
         .map(|(b, a)| b.iter().zip(a).map(|(b, a)| (a - b).abs()).sum::<f32>() / channels as f32)
         .collect();
-    let smooth = |from: &[f32], step: usize, along: usize, at: fn(usize, usize) -> usize| -> Vec<f32> {
-        (0..from.len())
-            .map(|i| {
-                let place = at(i, width);
-                let low = place.min(1);
-                let high = (along - 1 - place).min(1);
-                let window = (i - low * step..=i + high * step).step_by(step);
-                window.map(|j| from[j]).sum::<f32>() / (low + high + 1) as f32
-            })
-            .collect()
-    };
-    let across = smooth(&difference, 1, width, |i, width| i % width);
-    let both = smooth(&across, width, height, |i, width| i / width);
-    both.iter().map(|d| (d / FULL_CHANGE).min(1.0)).collect()
+    let across: Vec<f32> = difference.chunks_exact(width).flat_map(means_of_neighbours).collect();
+    let rows: Vec<&[f32]> = across.chunks_exact(width).collect();
+    let both = (0..height).flat_map(|y| {
+        let near = &rows[y.saturating_sub(1)..(y + 2).min(height)];
+        (0..width).map(move |x| near.iter().map(|row| row[x]).sum::<f32>() / near.len() as f32)
+    });
+    both.map(|d| (d / FULL_CHANGE).min(1.0)).collect()
+}
+
+/// The mean of each value and those beside it.
+fn means_of_neighbours(row: &[f32]) -> impl Iterator<Item = f32> {
+    (0..row.len()).map(|x| {
+        let near = &row[x.saturating_sub(1)..(x + 2).min(row.len())];
+        near.iter().sum::<f32>() / near.len() as f32
+    })
 }
 
 fn log_uniform(low: f32, high: f32, rng: &mut ChaCha8Rng) -> f32 {

@@ -42,12 +42,22 @@ fn push_window(
     (right, down): (i32, i32),
 ) {
     let Image { width, height, channels, ref pixels } = *picture;
+    let end = width.min(left.saturating_add(edge));
+    // The columns whose pixels come from inside the picture; to both sides of them the border is repeated.
+    let first = (right.max(0) as usize).clamp(left, end);
+    let behind = width.saturating_add_signed(right as isize).clamp(first, end);
     for y in top..height.min(top.saturating_add(edge)) {
-        let from_y = (y as isize - down as isize).clamp(0, height as isize - 1) as usize;
-        for x in left..width.min(left.saturating_add(edge)) {
-            let from_x = (x as isize - right as isize).clamp(0, width as isize - 1) as usize;
-            let at = (from_y * width + from_x) * channels;
-            batch.extend_from_slice(&pixels[at..at + channels]);
+        let from = (y as isize - down as isize).clamp(0, height as isize - 1) as usize;
+        let row = &pixels[from * width * channels..][..width * channels];
+        let column = |x: usize| channels * x.saturating_add_signed(-(right as isize));
+        for _ in left..first {
+            batch.extend_from_slice(&row[..channels]);
+        }
+        if first < behind {
+            batch.extend_from_slice(&row[column(first)..column(behind)]);
+        }
+        for _ in behind..end {
+            batch.extend_from_slice(&row[(width - 1) * channels..]);
         }
     }
 }
@@ -83,5 +93,27 @@ mod tests {
         // Of 13 × 5 places, few are not drawn.
         assert!(corners.len() > 50, "{}", corners.len());
         assert_eq!(draw(&[&picture], 1, 32, &still, &mut ChaCha8Rng::seed_from_u64(1)).len(), 240);
+    }
+
+    #[test]
+    fn a_window_that_is_moved_repeats_the_border() {
+        let pixels = (0..5 * 4 * 3).map(|i| i as f32).collect();
+        let picture = Image { width: 5, height: 4, channels: 3, pixels };
+        for (left, top, edge) in [(0, 0, usize::MAX), (1, 1, 3), (2, 0, 2)] {
+            for (right, down) in [(0, 0), (2, -1), (-1, 2), (-9, 9), (9, -9)] {
+                let mut window = Vec::new();
+                push_window(&mut window, &picture, (left, top), edge, (right, down));
+                let columns = left..5.min(left.saturating_add(edge));
+                let mut expected = Vec::new();
+                for y in top..4.min(top.saturating_add(edge)) {
+                    for x in columns.clone() {
+                        let (x, y) = (x as i32 - right, y as i32 - down);
+                        let at = (y.clamp(0, 3) * 5 + x.clamp(0, 4)) as usize * 3;
+                        expected.extend_from_slice(&picture.pixels[at..at + 3]);
+                    }
+                }
+                assert_eq!(window, expected, "at {left}, {top}, moved by {right}, {down}");
+            }
+        }
     }
 }
