@@ -72,6 +72,19 @@ fn every_method_trains_and_its_file_gives_the_same_scores() {
 }
 
 #[test]
+fn on_a_reference_local_energies_are_read_and_alone_the_gradient() {
+    for method in [MethodName::Dsm, MethodName::Cd] {
+        for (on_reference, part) in [(false, "gradient"), (true, "energy_z")] {
+            let detector = trained(&TrainConfig { on_reference, ..config(method) });
+            let map = format!("{:?}", detector.default_map).to_lowercase();
+            let map_part = part.replace('_', "");
+            assert!(detector.default_score.starts_with(part), "{method}: {}", detector.default_score);
+            assert!(map.starts_with(&map_part), "{method}: {map}");
+        }
+    }
+}
+
+#[test]
 fn what_the_default_score_needs_is_the_same_as_in_everything() {
     for method in MethodName::ALL {
         let detector = trained(&config(method));

@@ -270,7 +270,7 @@ impl TrainConfig {
 
     /// How the method learns; the closed form does not, and what contains it only in part.
     pub(super) fn learning(&self) -> Option<Learning> {
-        Some(match self.method {
+        let mut learning = match self.method {
             MethodName::Gaussian | MethodName::Product => return None,
             MethodName::Contrast => self.contrast(),
             MethodName::Dsm => Learning {
@@ -296,7 +296,13 @@ impl TrainConfig {
                 reading: Readout { score: "gradient_z_top", map: MapKind::GradientZ },
                 reading_registered: Readout { score: "gradient_z_top", map: MapKind::GradientZ },
             },
-        })
+        };
+        // The gradient of a closed form localizes poorly, and so does that of what is on one.
+        if self.on_reference && matches!(self.method, MethodName::Dsm | MethodName::Cd) {
+            let reading = || Readout { score: "energy_z_top", map: MapKind::EnergyZ };
+            (learning.reading, learning.reading_registered) = (reading(), reading());
+        }
+        Some(learning)
     }
 
     fn contrast(&self) -> Learning {

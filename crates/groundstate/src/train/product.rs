@@ -20,6 +20,7 @@ use super::checkpoint::PARTS;
 use super::folds::{members, others};
 use super::gaussian::{ClosedForm, readout};
 use super::learned::{LearnedMethod, Learning};
+use super::learner::Saved;
 use super::progress::{Control, Together};
 use super::spread::Spread;
 use super::{Lesson, Method, Observer, Progress, Stage, TrainConfig, TrainError, Trained, read};
@@ -175,6 +176,12 @@ impl Product {
         let together = Together::new(NETWORKS, if stated.is_some() { 0.0 } else { 1.0 / end }, observer);
         let at_once = rayon::current_num_threads().clamp(1, NETWORKS);
         let lessons: Vec<Lesson> = (0..NETWORKS).map(|share| lesson.of_share(share)).collect();
+        // What goes on keeps the number of steps that it had, also for a network that was not saved yet.
+        for keeper in lessons.iter().filter_map(|lesson| lesson.keeper.as_ref()) {
+            if let Some(saved) = keeper.saved::<Saved>()? {
+                lesson.agreed_steps.get_or_init(|| saved.steps());
+            }
+        }
         let learn = |(share, lesson): (usize, Lesson)| {
             if together.stopped() {
                 return Ok(None);
