@@ -222,33 +222,49 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
                     }
                 }
             }
-            for tile in 0..count {
-                if tile + 1 < count {
-                    let next = geometry.output(&geometry.place(task.first + tile + 1)) + first * S::LANES;
-                    for (i, j) in (0..STEP).flat_map(|i| (0..STEP).map(move |j| (i, j))) {
-                        let at = next + i * geometry.output_row + j * geometry.output_col;
-                        epilogue.prefetch::<S>(at, width);
-                    }
+            finish_tiles::<S, A>(task, epilogue, products, product_plane, first..first + vectors);
+        }
+    }
+}
+
+/// Transforms the products of some output vectors of all tiles of a block and finishes them.
+///
+/// # Safety
+/// As [`tiles`]; `products` holds them, `plane` values from place to place.
+#[inline(always)]
+unsafe fn finish_tiles<S: Simd, A: Algebra>(
+    task: &Tiles<'_>,
+    epilogue: &Epilogue,
+    products: *const f32,
+    plane: usize,
+    vectors: Range<usize>,
+) {
+    let Tiles { geometry, count, .. } = *task;
+    let (first, width) = (vectors.start * S::LANES, vectors.len() * S::LANES);
+    for tile in 0..count {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if tile + 1 < count {
+                let next = geometry.output(&geometry.place(task.first + tile + 1)) + first;
+                for (i, j) in (0..STEP).flat_map(|i| (0..STEP).map(move |j| (i, j))) {
+                    let at = next + i * geometry.output_row + j * geometry.output_col;
+                    epilogue.prefetch::<S>(at, width);
                 }
-                let place = geometry.place(task.first + tile);
-                let at = geometry.output(&place) + first * S::LANES;
-                let rows = (geometry.rows - place.row).min(STEP);
-                let cols = (geometry.cols - place.col).min(STEP);
-                for channel in (0..width).step_by(S::LANES) {
-                    let from = products.add(tile * width + channel);
-                    let y = transform_output::<S, A>(from, product_plane);
-                    let (at, channel) = (at + channel, first * S::LANES + channel);
-                    let channels = Row { at, step: geometry.output_col, channel };
-                    for (i, y) in y.into_iter().enumerate().take(rows) {
-                        let row = Row { at: channels.at + i * geometry.output_row, ..channels };
-                        if cols == STEP {
-                            epilogue.finish_row::<S, STEP>(y, row);
-                        } else {
-                            for (j, y) in y.into_iter().enumerate().take(cols) {
-                                let row = Row { at: row.at + j * row.step, ..row };
-                                epilogue.finish_row::<S, 1>([y], row);
-                            }
-                        }
+            }
+            let place = geometry.place(task.first + tile);
+            let at = geometry.output(&place) + first;
+            let (rows, cols) = ((geometry.rows - place.row).min(STEP), (geometry.cols - place.col).min(STEP));
+            for channel in (0..width).step_by(S::LANES) {
+                let y = transform_output::<S, A>(products.add(tile * width + channel), plane);
+                for (i, y) in y.into_iter().enumerate().take(rows) {
+                    let at = at + i * geometry.output_row + channel;
+                    let row = Row { at, step: geometry.output_col, channel: first + channel };
+                    if cols == STEP {
+                        epilogue.finish_row::<S, STEP>(y, row);
+                        continue;
+                    }
+                    for (j, y) in y.into_iter().enumerate().take(cols) {
+                        epilogue.finish_row::<S, 1>([y], Row { at: at + j * row.step, ..row });
                     }
                 }
             }
