@@ -82,7 +82,7 @@ mod standardise;
 pub use executor::{Executor, ExecutorOptions, Purpose};
 pub use kernels::Backend;
 pub use layer::{Activation, LEAKY_SLOPE, Layer, Node};
-pub use linear::{Rows, Strided};
+pub use linear::{Quantised, Strided, lower_lengths, quantise, quantise_lower};
 pub use network::{MAX_CHANNELS, MAX_SIDE, Network, NetworkError};
 pub use optimiser::{AdamW, AdamWSettings, OptimiserError, Schedule, WeightAverage};
 pub use parameters::{LastLayer, Parameters, ParametersError};

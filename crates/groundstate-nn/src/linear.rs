@@ -1,16 +1,45 @@
 //! The linear algebra of a closed-form energy: many small products, and triangular matrices in packed rows.
 //!
-//! A lower-triangular k × k matrix is stored as its rows, one after another: 1, 2, … k values. Results depend on
-//! the backend in their last digits, and on nothing else.
+//! A lower-triangular k × k matrix is stored as its rows, one after another: 1, 2, … k values. What is multiplied with
+//! every picture is kept in one byte a value and a scale a row ([`Quantised`]): reading it is what takes the time.
+//! Results depend on the backend in their last digits, and on nothing else.
 
 use crate::kernels::Backend;
 use crate::kernels::cholesky::InverseFactors;
 use crate::kernels::product::Product;
-use crate::kernels::triangular::{MultiplyLower, SquaredNorms, TransposedLower, VECTORS};
-use crate::kernels::vector::{AddRows, AddScaled, Dot, Dots, Widen, WidenLess};
+use crate::kernels::quantised::{self, AddRows, Dots, WidenBytes};
+use crate::kernels::triangular::{self, MultiplyLower, NORMS, SquaredNorms, TransposedLower};
+use crate::kernels::vector::{AddScaled, Dot, Widen, WidenLess};
 
 pub use crate::kernels::product::Strided;
-pub use crate::kernels::vector::Rows;
+pub use crate::kernels::quantised::Quantised;
+
+/// Brings a row of numbers to one byte each: the integers in [−127, 127] nearest to them divided by a scale, which it
+/// returns.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn quantise(row: &[f32], to: &mut [i8]) -> f32 {
+    quantised::quantise(row, to)
+}
+
+/// How many values and scales a lower-triangular k × k matrix has in one byte each: its rows in panels of eight, of a
+/// panel the columns up to the last that is not zero, one after another; zeros fill up the last panel.
+pub fn lower_lengths(k: usize) -> (usize, usize) {
+    (triangular::values(k), k.next_multiple_of(triangular::ROWS))
+}
+
+/// Brings the packed rows of a lower-triangular k × k matrix to one byte each.
+///
+/// # Shapes
+/// `rows`: k(k+1)/2; `to` and `scales` as [`lower_lengths`] says.
+///
+/// # Panics
+/// If a length is another.
+pub fn quantise_lower(rows: &[f32], k: usize, to: &mut [i8], scales: &mut [f32]) {
+    assert_eq!((rows.len(), (to.len(), scales.len())), (k * (k + 1) / 2, lower_lengths(k)));
+    triangular::quantise_lower(rows, k, to, scales);
+}
 
 impl Backend {
     /// Adds a · b to `to`.
@@ -38,31 +67,31 @@ impl Backend {
     /// Replaces vectors x of cells by L x, each cell with its own lower-triangular L.
     ///
     /// # Shapes
-    /// `packed`: cells × k(k+1)/2; `x`: any number of arrays of cells × k.
+    /// `lower`: a matrix of [`lower_lengths`] for each cell; `x`: any number of arrays of cells × k.
     ///
     /// # Panics
     /// If an array is too short.
-    pub fn multiply_lower(self, packed: &[f32], k: usize, x: &mut [&mut [f32]]) {
-        self.run(MultiplyLower { packed, k, x });
+    pub fn multiply_lower(self, lower: Quantised, k: usize, x: &mut [&mut [f32]]) {
+        self.run(MultiplyLower { lower, k, x });
     }
 
     /// As [`Backend::multiply_lower`], with Lᵀ.
     ///
     /// # Panics
     /// As there.
-    pub fn multiply_transposed_lower(self, packed: &[f32], k: usize, x: &mut [&mut [f32]]) {
-        self.run(TransposedLower { packed, k, x });
+    pub fn multiply_transposed_lower(self, lower: Quantised, k: usize, x: &mut [&mut [f32]]) {
+        self.run(TransposedLower { lower, k, x });
     }
 
     /// |L x|² of eight vectors x, for one lower-triangular L.
     ///
     /// # Shapes
-    /// `packed`: k(k+1)/2; `x`: k × 8, the vectors side by side.
+    /// `lower`: as [`lower_lengths`] says; `x`: 8 × k.
     ///
     /// # Panics
-    /// If `packed` has another length.
-    pub fn squared_norms(self, packed: &[f32], x: &[[f32; VECTORS]]) -> [f32; VECTORS] {
-        self.run(SquaredNorms { packed, x })
+    /// If `lower` has another length.
+    pub fn squared_norms(self, lower: Quantised, x: &[f32]) -> [f32; NORMS] {
+        self.run(SquaredNorms { lower, x })
     }
 
     /// Replaces every packed lower triangle of a symmetric A by packed rows of L⁻¹, where `own` · A + `shared` =
@@ -103,20 +132,34 @@ impl Backend {
         self.run(WidenLess { halves, origin, to });
     }
 
-    /// Sets `to` (vectors × rows) to the products of every vector with every row.
+    /// Sets `to` to numbers in one byte each.
     ///
     /// # Panics
-    /// If a vector is longer than what the rows have, or `to` has another length.
-    pub fn dots(self, rows: Rows, vectors: &[&[f32]], to: &mut [f32]) {
-        self.run(Dots { rows, vectors, to });
+    /// If the lengths differ.
+    pub fn widen_bytes(self, bytes: &[i8], to: &mut [f32]) {
+        self.run(WidenBytes { bytes, to });
     }
 
-    /// Adds to every vector the rows, times `factors` (vectors × rows).
+    /// Adds the products of vectors with rows, each the sum over all cells, to `to`.
+    ///
+    /// # Shapes
+    /// `rows`: cells × any number, of k values each; `vectors`: each cells × k; `to`: vectors × rows of a cell.
     ///
     /// # Panics
-    /// If a vector is longer than what the rows have, or `factors` has another length.
-    pub fn add_rows(self, rows: Rows, factors: &[f32], vectors: &mut [&mut [f32]]) {
-        self.run(AddRows { rows, factors, vectors });
+    /// If the shapes do not fit together.
+    pub fn add_dots(self, rows: Quantised, k: usize, vectors: &[&[f32]], to: &mut [f32]) {
+        self.run(Dots { rows, k, vectors, to });
+    }
+
+    /// Adds to every vector the rows, times `factors`.
+    ///
+    /// # Shapes
+    /// As in [`Backend::add_dots`]; `factors`: vectors × rows of a cell.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn add_rows(self, rows: Quantised, k: usize, factors: &[f32], vectors: &mut [&mut [f32]]) {
+        self.run(AddRows { rows, k, factors, vectors });
     }
 
     /// Adds `factor` · `from`.
@@ -140,6 +183,32 @@ mod tests {
     fn random(length: usize, seed: u64) -> Vec<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
         (0..length).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// Random rows of numbers in [−1, 1], in one byte each.
+    fn random_rows(rows: usize, values: usize, seed: u64) -> (Vec<i8>, Vec<f32>) {
+        let bytes = random(values, seed).into_iter().map(|value| (127.0 * value).round() as i8);
+        let scales = random(rows, seed + 100).into_iter().map(|value| value / 127.0);
+        (bytes.collect(), scales.collect())
+    }
+
+    /// Random lower-triangular matrices in one byte a value, and the rows that these stand for, in f64.
+    fn random_lower(count: usize, k: usize, seed: u64) -> (Vec<i8>, Vec<f32>, Vec<f64>) {
+        let (values, rows) = lower_lengths(k);
+        let (mut bytes, mut scales) = (vec![1; count * values], vec![1.0; count * rows]);
+        let packed = k * (k + 1) / 2;
+        let mut matrices = Vec::new();
+        let to = bytes.chunks_exact_mut(values).zip(scales.chunks_exact_mut(rows));
+        for (matrix, (to, scales)) in random(count * packed, seed).chunks_exact(packed).zip(to) {
+            quantise_lower(matrix, k, to, scales);
+            for i in 0..k {
+                let row = &matrix[i * (i + 1) / 2..][..=i];
+                let mut bytes = vec![0; row.len()];
+                assert_eq!(quantise(row, &mut bytes), scales[i]);
+                matrices.extend(bytes.iter().map(|&byte| f64::from(byte) * f64::from(scales[i])));
+            }
+        }
+        (bytes, scales, matrices)
     }
 
     fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
@@ -193,25 +262,33 @@ mod tests {
         let cells = 3;
         for backend in Backend::available() {
             for k in SIZES {
-                let packed = random(cells * k * (k + 1) / 2, 5);
-                let (x, y) = (random(cells * k, 6), random(cells * k, 7));
+                let (values, scales, matrices) = random_lower(cells, k, 5);
+                let packed = Quantised { values: &values, scales: &scales };
                 let at = |cell: usize, i: usize, j: usize| {
-                    if j > i { 0.0 } else { f64::from(packed[cell * k * (k + 1) / 2 + i * (i + 1) / 2 + j]) }
+                    let row = cell * k * (k + 1) / 2 + i * (i + 1) / 2;
+                    if j > i { 0.0 } else { matrices[row + j] }
                 };
                 let plain = |x: &[f32], of: &dyn Fn(usize, usize, usize) -> f64| -> Vec<f64> {
                     (0..cells * k)
                         .map(|n| (0..k).map(|j| of(n / k, n % k, j) * f64::from(x[n / k * k + j])).sum())
                         .collect()
                 };
-                let what = format!("{} {k}", backend.name());
-                let (mut found, mut other) = (x.clone(), y.clone());
-                backend.multiply_lower(&packed, k, &mut [&mut found, &mut other]);
-                assert_close(&found, &plain(&x, &at), 1e-5, &what);
-                assert_close(&other, &plain(&y, &at), 1e-5, &what);
-                let (mut found, mut other) = (x.clone(), y.clone());
-                backend.multiply_transposed_lower(&packed, k, &mut [&mut found, &mut other]);
-                assert_close(&found, &plain(&x, &|cell, i, j| at(cell, j, i)), 1e-5, &what);
-                assert_close(&other, &plain(&y, &|cell, i, j| at(cell, j, i)), 1e-5, &what);
+                for count in [1, 2, 5] {
+                    let what = format!("{} {k}, {count}", backend.name());
+                    let vectors: Vec<Vec<f32>> = (0..count).map(|n| random(cells * k, 20 + n)).collect();
+                    let mut found = vectors.clone();
+                    let mut slices: Vec<&mut [f32]> = found.iter_mut().map(|v| &mut v[..]).collect();
+                    backend.multiply_lower(packed, k, &mut slices);
+                    for (found, x) in found.iter().zip(&vectors) {
+                        assert_close(found, &plain(x, &at), 1e-5, &what);
+                    }
+                    let mut found = vectors.clone();
+                    let mut slices: Vec<&mut [f32]> = found.iter_mut().map(|v| &mut v[..]).collect();
+                    backend.multiply_transposed_lower(packed, k, &mut slices);
+                    for (found, x) in found.iter().zip(&vectors) {
+                        assert_close(found, &plain(x, &|cell, i, j| at(cell, j, i)), 1e-5, &what);
+                    }
+                }
             }
         }
     }
@@ -220,17 +297,18 @@ mod tests {
     fn squared_norms_are_those_of_the_triangular_products() {
         for backend in Backend::available() {
             for k in SIZES {
-                let packed = random(k * (k + 1) / 2, 11);
-                let x: Vec<[f32; 8]> =
-                    random(8 * k, 12).chunks_exact(8).map(|v| v.try_into().unwrap()).collect();
-                let expected: Vec<f64> = (0..8)
-                    .map(|lane| {
-                        let mut vector: Vec<f32> = x.iter().map(|row| row[lane]).collect();
-                        Backend::Portable.multiply_lower(&packed, k, &mut [&mut vector]);
+                let (values, scales, _) = random_lower(1, k, 11);
+                let lower = Quantised { values: &values, scales: &scales };
+                let x = random(8 * k, 12);
+                let expected: Vec<f64> = x
+                    .chunks_exact(k)
+                    .map(|x| {
+                        let mut vector = x.to_vec();
+                        Backend::Portable.multiply_lower(lower, k, &mut [&mut vector]);
                         vector.iter().map(|&v| f64::from(v).powi(2)).sum()
                     })
                     .collect();
-                assert_close(&backend.squared_norms(&packed, &x), &expected, 1e-5, backend.name());
+                assert_close(&backend.squared_norms(lower, &x), &expected, 1e-5, backend.name());
             }
         }
     }
@@ -276,35 +354,56 @@ mod tests {
     #[test]
     fn products_with_rows_and_sums_of_rows_are_the_plain_ones() {
         for backend in Backend::available() {
-            for (rows, length, pitch, first) in
-                [(1, 5, 9, 2), (4, 16, 16, 0), (7, 35, 40, 3), (24, 64, 70, 6)]
-            {
-                let values = random(rows * pitch, 13);
-                let row = |r: usize| &values[r * pitch + first..][..length];
-                let vectors = random(3 * length, 14);
-                let mut parts = vectors.clone();
-                let mut parts: Vec<&mut [f32]> = parts.chunks_exact_mut(length).collect();
-                let mut found = vec![0.0; 3 * rows];
-                let all = Rows { values: &values, pitch, first };
-                backend.dots(all, &vectors.chunks_exact(length).collect::<Vec<_>>(), &mut found);
-                for (at, found) in found.iter().enumerate() {
-                    let vector = &vectors[at / rows * length..][..length];
-                    let of = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
-                    let expected: f64 = row(at % rows).iter().zip(vector).map(of).sum();
-                    assert_close(&[*found], &[expected], 1e-5, backend.name());
+            for (cells, rows, k) in [(1, 1, 5), (3, 4, 16), (2, 7, 35), (5, 24, 64)] {
+                let (values, scales) = random_rows(cells * rows, cells * rows * k, 13);
+                let all = Quantised { values: &values, scales: &scales };
+                let row = |cell: usize, r: usize, at: usize| {
+                    let row = cell * rows + r;
+                    f64::from(values[row * k + at]) * f64::from(scales[row])
+                };
+                let vectors = random(3 * cells * k, 14);
+                let before = random(3 * rows, 15);
+                let mut found = before.clone();
+                backend.add_dots(all, k, &vectors.chunks_exact(cells * k).collect::<Vec<_>>(), &mut found);
+                for (at, (found, before)) in found.iter().zip(&before).enumerate() {
+                    let vector = vectors[at / rows * cells * k..][..cells * k].iter().enumerate();
+                    let of = |(x, value): (usize, &f32)| f64::from(*value) * row(x / k, at % rows, x % k);
+                    let expected = f64::from(*before) + vector.map(of).sum::<f64>();
+                    assert_close(&[*found], &[expected], 1e-4, backend.name());
                 }
-                backend.add_rows(all, &found, &mut parts);
-                for (p, part) in parts.iter().enumerate() {
-                    let expected: Vec<f64> = (0..length)
-                        .map(|x| {
-                            let of = |r: usize| f64::from(found[p * rows + r]) * f64::from(row(r)[x]);
-                            f64::from(vectors[p * length + x]) + (0..rows).map(of).sum::<f64>()
-                        })
-                        .collect();
-                    assert_close(part, &expected, 1e-4, backend.name());
-                }
+                let mut sums = vectors.clone();
+                let mut parts: Vec<&mut [f32]> = sums.chunks_exact_mut(cells * k).collect();
+                backend.add_rows(all, k, &found, &mut parts);
+                let expected = vectors.iter().enumerate().map(|(x, &value)| {
+                    let (vector, cell, at) = (x / (cells * k), x / k % cells, x % k);
+                    let of = |r: usize| f64::from(found[vector * rows + r]) * row(cell, r, at);
+                    f64::from(value) + (0..rows).map(of).sum::<f64>()
+                });
+                assert_close(&sums, &expected.collect::<Vec<_>>(), 1e-4, backend.name());
             }
         }
+    }
+
+    #[test]
+    fn a_quantised_row_is_off_by_half_a_step_at_most() {
+        for length in [1, 7, 64] {
+            let row = random(length, 16);
+            let mut bytes = vec![0; length];
+            let scale = quantise(&row, &mut bytes);
+            let mut found = vec![0.0; length];
+            for backend in Backend::available() {
+                backend.widen_bytes(&bytes, &mut found);
+                assert!(found.iter().zip(&bytes).all(|(&found, &byte)| found == f32::from(byte)));
+            }
+            let largest = row.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            assert!((127.0 * scale - largest).abs() < 1e-6 * largest && scale > 0.0);
+            assert!(
+                row.iter().zip(&found).all(|(value, found)| (value - scale * found).abs() < 0.501 * scale)
+            );
+        }
+        let mut bytes = [1; 3];
+        assert_eq!(quantise(&[0.0; 3], &mut bytes), 0.0);
+        assert_eq!(bytes, [0; 3]);
     }
 
     #[test]

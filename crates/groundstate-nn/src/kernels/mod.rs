@@ -11,6 +11,7 @@ pub(crate) mod gather;
 mod micro;
 pub(crate) mod product;
 pub(crate) mod pyramid;
+pub(crate) mod quantised;
 mod task;
 pub(crate) mod triangular;
 pub(crate) mod vector;

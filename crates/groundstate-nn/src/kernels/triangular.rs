@@ -1,55 +1,82 @@
-//! Products with lower-triangular matrices in packed rows.
+//! Products with lower-triangular matrices of numbers in one byte each.
+//!
+//! A matrix is kept as panels of [`ROWS`] rows, and a panel as its columns up to the last that is not zero, one after
+//! another: every vector is whole, and a product reads from the first byte to the last.
 
 use super::Task;
+use super::quantised::{Quantised, quantise};
 use crate::simd::Simd;
 
-/// Most lanes of a vector.
-const WIDEST: usize = 16;
+/// Rows of a panel: the lanes of a narrow vector. The last panel is filled up with zeros.
+pub(crate) const ROWS: usize = 8;
+/// Vectors that a matrix is multiplied with at once.
+const VECTORS: usize = 2;
+/// Sums that do not wait for one another: each over every fourth column.
+const APART: usize = 4;
+/// Vectors whose norms are taken at once.
+pub(crate) const NORMS: usize = 8;
 
 /// Replaces vectors x of cells by L x, each cell with its own L.
 pub(crate) struct MultiplyLower<'a, 'b> {
-    /// For each cell the rows of L, one after another: 1, 2, … k values.
-    pub(crate) packed: &'a [f32],
+    /// For each cell L.
+    pub(crate) lower: Quantised<'a>,
     pub(crate) k: usize,
     /// Any number of arrays: cells × k.
     pub(crate) x: &'a mut [&'b mut [f32]],
 }
 
-/// Sets vectors of cells to Lᵀ y.
+/// Replaces vectors y of cells by Lᵀ y.
 pub(crate) struct TransposedLower<'a, 'b> {
-    pub(crate) packed: &'a [f32],
+    pub(crate) lower: Quantised<'a>,
     pub(crate) k: usize,
     pub(crate) x: &'a mut [&'b mut [f32]],
 }
 
-/// Vectors that [`SquaredNorms`] takes at once.
-pub(crate) const VECTORS: usize = 8;
-/// Rows that it takes at once.
-const ROWS: usize = 8;
-
-/// |L x|² of [`VECTORS`] vectors.
+/// |L x|² of [`NORMS`] vectors, for one L.
 pub(crate) struct SquaredNorms<'a> {
-    pub(crate) packed: &'a [f32],
-    /// k × vectors.
-    pub(crate) x: &'a [[f32; VECTORS]],
+    pub(crate) lower: Quantised<'a>,
+    /// Vectors × k.
+    pub(crate) x: &'a [f32],
 }
 
-/// Ones up to a lane, zeros from there: [`WIDEST`] of each.
-static STEPS: [f32; 2 * WIDEST] = {
-    let mut steps = [0.0; 2 * WIDEST];
-    let mut i = 0;
-    while i < WIDEST {
-        steps[i] = 1.0;
-        i += 1;
-    }
-    steps
-};
+/// Values of a k × k matrix.
+pub(crate) fn values(k: usize) -> usize {
+    (0..k.div_ceil(ROWS)).map(|panel| ROWS * columns(panel, k)).sum()
+}
 
-/// A vector whose first `count` lanes are 1 and the others 0.
+/// Columns of a panel.
 #[inline(always)]
-unsafe fn first<S: Simd>(count: usize) -> S::V {
-    // SAFETY: at most a vector of ones and one of zeros.
-    unsafe { S::load(STEPS.as_ptr().add(WIDEST - count)) }
+fn columns(panel: usize, k: usize) -> usize {
+    ((panel + 1) * ROWS).min(k)
+}
+
+/// Where a panel begins.
+#[inline(always)]
+fn start(panel: usize) -> usize {
+    ROWS * ROWS * (panel * (panel + 1) / 2)
+}
+
+/// Brings the rows of a k × k matrix (1, 2, … k values) to bytes and one scale each.
+pub(crate) fn quantise_lower(rows: &[f32], k: usize, to: &mut [i8], scales: &mut [f32]) {
+    to.fill(0);
+    scales.fill(0.0);
+    let mut bytes = vec![0; k];
+    for (i, scale) in scales.iter_mut().enumerate().take(k) {
+        let row = &rows[i * (i + 1) / 2..][..=i];
+        *scale = quantise(row, &mut bytes[..=i]);
+        let to = to[start(i / ROWS) + i % ROWS..].iter_mut().step_by(ROWS);
+        to.zip(&bytes[..=i]).for_each(|(to, &byte)| *to = byte);
+    }
+}
+
+impl<'a> Quantised<'a> {
+    /// The k × k matrix of each cell.
+    fn matrices(self, k: usize) -> impl Iterator<Item = Self> {
+        let (values, rows) = (values(k), k.next_multiple_of(ROWS));
+        assert_eq!(self.values.len() * rows, self.scales.len() * values, "every row has a scale");
+        let matrices = self.values.chunks_exact(values).zip(self.scales.chunks_exact(rows));
+        matrices.map(|(values, scales)| Self { values, scales })
+    }
 }
 
 impl Task for MultiplyLower<'_, '_> {
@@ -57,24 +84,93 @@ impl Task for MultiplyLower<'_, '_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { packed, k, x } = self;
-        let guarded = whole_rows::<S>(k);
-        let mut padded = vec![0f32; k.next_multiple_of(WIDEST)];
-        for (cell, packed) in packed.chunks_exact(k * (k + 1) / 2).enumerate() {
-            for x in &mut *x {
-                let x = &mut x[cell * k..(cell + 1) * k];
-                padded[..k].copy_from_slice(x);
-                for (i, to) in x.iter_mut().enumerate().take(guarded) {
-                    // SAFETY: the row's vectors end inside `packed`, and `padded` is whole vectors.
-                    *to = unsafe { dot::<S>(packed.as_ptr().add(i * (i + 1) / 2), padded.as_ptr(), i + 1) };
+        let Self { lower, k, x } = self;
+        let mut copies = vec![0f32; VECTORS * k];
+        for (cell, lower) in lower.matrices(k).enumerate() {
+            let cell = cell * k..(cell + 1) * k;
+            for vectors in x.chunks_mut(VECTORS) {
+                for (copy, vector) in copies.chunks_exact_mut(k).zip(&*vectors) {
+                    copy.copy_from_slice(&vector[cell.clone()]);
                 }
-                for (i, to) in x.iter_mut().enumerate().skip(guarded) {
-                    *to = 0.0;
-                    for (l, value) in packed[i * (i + 1) / 2..][..=i].iter().zip(&padded) {
-                        *to += l * value;
+                // SAFETY: passed on.
+                unsafe {
+                    if let [only] = vectors {
+                        multiply::<S::Narrow, 1>(lower, &copies, [&mut only[cell.clone()]]);
+                    } else if let [one, other] = vectors {
+                        let to = [&mut one[cell.clone()], &mut other[cell.clone()]];
+                        multiply::<S::Narrow, VECTORS>(lower, &copies, to);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Sets `N` vectors to L x, where each x is of their length.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const N: usize>(lower: Quantised, x: &[f32], mut to: [&mut [f32]; N]) {
+    let k = to[0].len();
+    for (panel, scales) in lower.scales.chunks_exact(ROWS).enumerate() {
+        let rows = panel * ROWS..((panel + 1) * ROWS).min(k);
+        let columns = columns(panel, k);
+        let values = &lower.values[start(panel)..][..ROWS * columns];
+        // SAFETY: whole panels, and `N` vectors of at least so many columns.
+        unsafe {
+            let sums = panel_product::<S, N, APART>(values, &x[..(N - 1) * k + columns], k);
+            for (sum, to) in sums.into_iter().zip(&mut to) {
+                let mut products = [0.0; ROWS];
+                S::store(products.as_mut_ptr(), S::mul(sum, S::load(scales.as_ptr())));
+                to[rows.clone()].copy_from_slice(&products[..rows.len()]);
+            }
+        }
+    }
+}
+
+/// The rows of a panel, before they are scaled, times `N` vectors, `pitch` values apart.
+#[inline(always)]
+unsafe fn panel_product<S: Simd, const N: usize, const APART: usize>(
+    values: &[i8],
+    x: &[f32],
+    pitch: usize,
+) -> [S::V; N] {
+    const { assert!(S::LANES == ROWS) }
+    let columns = values.len() / ROWS;
+    let whole = columns / APART * APART;
+    // SAFETY: vectors inside the panel, and values inside those of `x`.
+    unsafe {
+        let mut sums = [[S::splat(0.0); N]; APART];
+        for first in (0..whole).step_by(APART) {
+            for (apart, sums) in sums.iter_mut().enumerate() {
+                add_column::<S, N>(values, x, pitch, first + apart, sums);
+            }
+        }
+        for column in whole..columns {
+            add_column::<S, N>(values, x, pitch, column, &mut sums[0]);
+        }
+        let mut total = sums[0];
+        for sums in &sums[1..] {
+            for (total, &sum) in total.iter_mut().zip(sums) {
+                *total = S::add(*total, sum);
+            }
+        }
+        total
+    }
+}
+
+/// Adds one column of a panel times what `N` vectors have there.
+#[inline(always)]
+unsafe fn add_column<S: Simd, const N: usize>(
+    values: &[i8],
+    x: &[f32],
+    pitch: usize,
+    column: usize,
+    sums: &mut [S::V; N],
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let values = S::load_byte(values.as_ptr().add(column * ROWS));
+        for (n, sum) in sums.iter_mut().enumerate() {
+            *sum = S::mul_add(values, S::splat(*x.as_ptr().add(n * pitch + column)), *sum);
         }
     }
 }
@@ -84,143 +180,88 @@ impl Task for TransposedLower<'_, '_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { packed, k, x } = self;
-        let guarded = whole_rows::<S>(k);
-        let mut padded = vec![0f32; k.next_multiple_of(WIDEST)];
-        for (cell, packed) in packed.chunks_exact(k * (k + 1) / 2).enumerate() {
+        let Self { lower, k, x } = self;
+        let mut scaled = vec![0f32; k.next_multiple_of(ROWS)];
+        for (cell, lower) in lower.matrices(k).enumerate() {
             for x in &mut *x {
                 let x = &mut x[cell * k..(cell + 1) * k];
-                for block in (0..k).step_by(S::LANES) {
-                    // SAFETY: the rows' vectors end inside `packed`, and `padded` is whole vectors.
+                for ((scaled, y), scale) in scaled.iter_mut().zip(&*x).zip(lower.scales) {
+                    *scaled = y * scale;
+                }
+                for (panel, x) in x.chunks_mut(ROWS).enumerate() {
+                    // SAFETY: passed on.
                     unsafe {
-                        let sum = column_sums::<S>(packed.as_ptr(), x, block, guarded);
-                        S::store(padded.as_mut_ptr().add(block), sum);
+                        if x.len() == ROWS {
+                            add_rows::<S::Narrow, ROWS>(lower.values, k, &scaled, panel, 0, x);
+                        } else {
+                            for column in 0..x.len() {
+                                add_rows::<S::Narrow, 1>(lower.values, k, &scaled, panel, column, x);
+                            }
+                        }
                     }
                 }
-                for (i, &value) in x.iter().enumerate().skip(guarded) {
-                    for (to, &l) in padded.iter_mut().zip(&packed[i * (i + 1) / 2..][..=i]) {
-                        *to += l * value;
-                    }
-                }
-                x.copy_from_slice(&padded[..k]);
             }
+        }
+    }
+}
+
+/// Sets `N` values of Lᵀ y, those from `column` of the columns that begin with the rows of panel `first`.
+#[inline(always)]
+unsafe fn add_rows<S: Simd, const N: usize>(
+    values: &[i8],
+    k: usize,
+    y: &[f32],
+    first: usize,
+    column: usize,
+    to: &mut [f32],
+) {
+    let at = first * ROWS + column;
+    // SAFETY: vectors inside the slices.
+    unsafe {
+        let mut sums = [S::splat(0.0); N];
+        for (panel, y) in y.chunks_exact(ROWS).enumerate().skip(first) {
+            let values = &values[start(panel)..][..ROWS * columns(panel, k)];
+            let (columns, y) = (values[at * ROWS..][..N * ROWS].as_ptr(), S::load(y.as_ptr()));
+            for (n, sum) in sums.iter_mut().enumerate() {
+                *sum = S::mul_add(S::load_byte(columns.add(n * ROWS)), y, *sum);
+            }
+        }
+        for (to, sum) in to[column..][..N].iter_mut().zip(sums) {
+            *to = S::sum(sum);
         }
     }
 }
 
 impl Task for SquaredNorms<'_> {
-    type Output = [f32; VECTORS];
+    type Output = [f32; NORMS];
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> [f32; VECTORS] {
-        let Self { packed, x } = self;
-        let k = x.len();
-        assert_eq!(packed.len(), k * (k + 1) / 2);
-        let mut out = [0.0; VECTORS];
-        // SAFETY: rows and vectors inside the arrays; a narrow vector is one of `x`.
-        unsafe {
-            const { assert!(S::Narrow::LANES == VECTORS) }
-            let mut sum = S::Narrow::splat(0.0);
-            let mut i = 0;
-            // Several rows at once, whose sums do not wait for one another.
-            while i + ROWS <= k {
-                sum = add_squares::<S::Narrow, ROWS>(packed.as_ptr(), i, x, sum);
-                i += ROWS;
-            }
-            while i < k {
-                sum = add_squares::<S::Narrow, 1>(packed.as_ptr(), i, x, sum);
-                i += 1;
-            }
-            S::Narrow::store(out.as_mut_ptr(), sum);
-        }
-        out
+    unsafe fn run<S: Simd>(self) -> [f32; NORMS] {
+        let Self { lower, x } = self;
+        let k = x.len() / NORMS;
+        assert_eq!((lower.values.len(), lower.scales.len()), (values(k), k.next_multiple_of(ROWS)));
+        // SAFETY: as in `multiply`.
+        unsafe { squared_norms::<S::Narrow>(lower, x, k) }
     }
 }
 
-/// Adds the squares of `ROWS` rows of L x, from row i on.
 #[inline(always)]
-unsafe fn add_squares<S: Simd, const ROWS: usize>(
-    packed: *const f32,
-    i: usize,
-    x: &[[f32; VECTORS]],
-    sum: S::V,
-) -> S::V {
+unsafe fn squared_norms<S: Simd>(lower: Quantised, x: &[f32], k: usize) -> [f32; NORMS] {
     // SAFETY: the caller's contract.
     unsafe {
-        let mut sums = [S::splat(0.0); ROWS];
-        for (j, x) in x.iter().enumerate().take(i + 1) {
-            let x = S::load(x.as_ptr());
-            for (r, sum) in sums.iter_mut().enumerate() {
-                *sum = S::mul_add(S::splat(*row(packed, i + r, j)), x, *sum);
+        let mut squares = [S::splat(0.0); NORMS];
+        for (panel, scales) in lower.scales.chunks_exact(ROWS).enumerate() {
+            let values = &lower.values[start(panel)..][..ROWS * columns(panel, k)];
+            let scales = S::load(scales.as_ptr());
+            for (square, sum) in squares.iter_mut().zip(panel_product::<S, NORMS, 1>(values, x, k)) {
+                let product = S::mul(sum, scales);
+                *square = S::mul_add(product, product, *square);
             }
         }
-        let mut total = sum;
-        for (r, sum) in sums.iter_mut().enumerate() {
-            for (j, x) in x.iter().enumerate().take(i + r + 1).skip(i + 1) {
-                *sum = S::mul_add(S::splat(*row(packed, i + r, j)), S::load(x.as_ptr()), *sum);
-            }
-            total = S::mul_add(*sum, *sum, total);
+        let mut norms = [0.0; NORMS];
+        for (norm, square) in norms.iter_mut().zip(squares) {
+            *norm = S::sum(square);
         }
-        total
+        norms
     }
-}
-
-/// Rows of packed k × k matrices of which whole vectors can be read without leaving the matrix; at the end of
-/// the others is less than one vector.
-#[inline(always)]
-fn whole_rows<S: Simd>(k: usize) -> usize {
-    let mut rows = k;
-    while rows > 0 && rows * (rows - 1) / 2 + rows.next_multiple_of(S::LANES) > k * (k + 1) / 2 {
-        rows -= 1;
-    }
-    rows
-}
-
-/// Σ a · b over `count` values; both are read to the end of the last vector.
-#[inline(always)]
-unsafe fn dot<S: Simd>(a: *const f32, b: *const f32, count: usize) -> f32 {
-    // SAFETY: the caller's contract.
-    unsafe {
-        let last = (count - 1) / S::LANES * S::LANES;
-        let mut sum = S::splat(0.0);
-        for j in (0..last).step_by(S::LANES) {
-            sum = S::mul_add(S::load(a.add(j)), S::load(b.add(j)), sum);
-        }
-        let end = S::mul(S::load(b.add(last)), first::<S>(count - last));
-        S::sum(S::mul_add(S::load(a.add(last)), end, sum))
-    }
-}
-
-/// Columns from `block` of Lᵀ y, of the first `rows` rows of L.
-#[inline(always)]
-unsafe fn column_sums<S: Simd>(packed: *const f32, y: &[f32], block: usize, rows: usize) -> S::V {
-    // SAFETY: the caller's contract.
-    unsafe {
-        let [mut a, mut b, mut c, mut d] = [S::splat(0.0); 4];
-        let mut i = block;
-        while i < (block + S::LANES).min(rows) {
-            let values = S::mul(S::load(row(packed, i, block)), first::<S>(i + 1 - block));
-            d = S::mul_add(values, S::splat(y[i]), d);
-            i += 1;
-        }
-        while i + 4 <= rows {
-            a = S::mul_add(S::load(row(packed, i, block)), S::splat(y[i]), a);
-            b = S::mul_add(S::load(row(packed, i + 1, block)), S::splat(y[i + 1]), b);
-            c = S::mul_add(S::load(row(packed, i + 2, block)), S::splat(y[i + 2]), c);
-            d = S::mul_add(S::load(row(packed, i + 3, block)), S::splat(y[i + 3]), d);
-            i += 4;
-        }
-        while i < rows {
-            a = S::mul_add(S::load(row(packed, i, block)), S::splat(y[i]), a);
-            i += 1;
-        }
-        S::add(S::add(a, b), S::add(c, d))
-    }
-}
-
-/// Row i of packed rows, from `column` on.
-#[inline(always)]
-unsafe fn row(packed: *const f32, i: usize, column: usize) -> *const f32 {
-    // SAFETY: the caller's contract.
-    unsafe { packed.add(i * (i + 1) / 2 + column) }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::kernels::Backend;
 use crate::kernels::pyramid::{Adjoint, Backward, Forward, Scale};
-use planes::{Halve, Split};
+use planes::Split;
 use surroundings::{Around, Gathered};
 
 /// Edge of a cell in pixels of the picture.
@@ -112,9 +112,13 @@ impl Pyramid {
         assert_eq!(picture.len(), self.width * self.height * self.channels, "picture has another shape");
         let mut planes = SCALES.map(|s| Planes::zeros(self.width / s, self.height / s, self.channels + 1));
         let [whole, half, quarter] = &mut planes;
-        self.backend.run(Split { picture, to: whole });
-        self.backend.run(Halve { from: whole, to: half });
-        self.backend.run(Halve { from: half, to: quarter });
+        let (width, channels) = (self.width, self.channels);
+        let bands = whole.bands_mut(CELL * BAND).zip(half.bands_mut(CELL / 2 * BAND));
+        let bands =
+            bands.zip(quarter.bands_mut(BAND)).zip(picture.par_chunks(CELL * BAND * width * channels));
+        bands.for_each(|(((whole, half), quarter), picture)| {
+            self.backend.run(Split { picture, width, channels, to: [whole, half, quarter] });
+        });
         planes
     }
 

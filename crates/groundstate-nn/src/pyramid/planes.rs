@@ -1,5 +1,8 @@
 //! A picture at one scale: its channels and their mean, row by row.
 
+use rayon::prelude::*;
+use rayon::slice::ChunksMut;
+
 use crate::buffer::Buffer;
 use crate::kernels::Task;
 use crate::simd::Simd;
@@ -19,10 +22,15 @@ pub(crate) struct Planes {
     values: Buffer,
 }
 
+/// Values from one plane of a row to the next.
+fn pitch(width: usize) -> usize {
+    width.next_multiple_of(WIDEST)
+}
+
 impl Planes {
     /// `count` planes of zeros.
     pub(crate) fn zeros(width: usize, height: usize, count: usize) -> Self {
-        let pitch = width.next_multiple_of(WIDEST);
+        let pitch = pitch(width);
         Self { width, height, count, pitch, values: Buffer::zeros(height * count * pitch) }
     }
 
@@ -36,16 +44,25 @@ impl Planes {
         &self.values.as_slice()[(y * self.count + plane) * self.pitch..][..self.pitch]
     }
 
+    /// Bands of so many rows.
+    pub(crate) fn bands_mut(&mut self, rows: usize) -> ChunksMut<'_, f32> {
+        let row = self.row_pitch();
+        self.rows_mut().par_chunks_mut(rows * row)
+    }
+
     /// All rows, to be shared out.
     pub(crate) fn rows_mut(&mut self) -> &mut [f32] {
         self.values.as_mut_slice()
     }
 }
 
-/// Takes a picture (height × width × channels) apart: a plane for each channel, then their mean.
+/// A band of rows of a picture (rows × width × channels) at all scales.
 pub(crate) struct Split<'a> {
     pub(crate) picture: &'a [f32],
-    pub(crate) to: &'a mut Planes,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    /// At each scale rows of planes: one for each channel, then their mean.
+    pub(crate) to: [&'a mut [f32]; 3],
 }
 
 impl Task for Split<'_> {
@@ -53,59 +70,62 @@ impl Task for Split<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { picture, to } = self;
-        let (width, pitch, channels) = (to.width, to.pitch, to.count - 1);
-        let rows = to.rows_mut().chunks_exact_mut(pitch * (channels + 1));
-        for (row, values) in rows.zip(picture.chunks_exact(width * channels)) {
-            match channels {
-                1 => row[..width].copy_from_slice(values),
-                3 => {
-                    let (red, rest) = row.split_at_mut(pitch);
-                    let (green, blue) = rest.split_at_mut(pitch);
-                    let colours = red.iter_mut().zip(green).zip(blue);
-                    for (((red, green), blue), value) in colours.zip(values.chunks_exact(3)) {
-                        (*red, *green, *blue) = (value[0], value[1], value[2]);
-                    }
-                }
-                _ => {
-                    for (c, plane) in row.chunks_exact_mut(pitch).take(channels).enumerate() {
-                        let values = values.iter().skip(c).step_by(channels);
-                        for (to, &value) in plane.iter_mut().zip(values) {
-                            *to = value;
-                        }
-                    }
-                }
-            }
-            // SAFETY: passed on.
-            unsafe { average::<S>(row, pitch) };
+        let Self { picture, width, channels, to: [whole, half, quarter] } = self;
+        let pitches = [width, width / 2, width / 4].map(pitch);
+        // SAFETY: passed on.
+        unsafe {
+            take_apart::<S>(picture, width, channels, pitches[0], whole);
+            halve::<S>(whole, [pitches[0], pitches[1]], width / 2, channels, half);
+            halve::<S>(half, [pitches[1], pitches[2]], width / 4, channels, quarter);
         }
     }
 }
 
-/// Sets planes to the means of 2 × 2 values of planes of twice their size.
-pub(crate) struct Halve<'a> {
-    pub(crate) from: &'a Planes,
-    pub(crate) to: &'a mut Planes,
-}
-
-impl Task for Halve<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Self { from, to } = self;
-        let (width, pitch, planes) = (to.width, to.pitch, to.count);
-        for (y, row) in to.rows_mut().chunks_exact_mut(planes * pitch).enumerate() {
-            for (plane, line) in row.chunks_exact_mut(pitch).take(planes - 1).enumerate() {
-                let (upper, lower) = (from.row(plane, 2 * y), from.row(plane, 2 * y + 1));
-                let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-                for (to, (upper, lower)) in line[..width].iter_mut().zip(pairs) {
-                    *to = 0.25 * ((upper[0] + upper[1]) + (lower[0] + lower[1]));
+/// Takes rows of a picture apart: a plane for each channel, then their mean.
+#[inline(always)]
+unsafe fn take_apart<S: Simd>(picture: &[f32], width: usize, channels: usize, pitch: usize, to: &mut [f32]) {
+    let rows = to.chunks_exact_mut(pitch * (channels + 1));
+    for (row, values) in rows.zip(picture.chunks_exact(width * channels)) {
+        match channels {
+            1 => row[..width].copy_from_slice(values),
+            3 => {
+                let (red, rest) = row.split_at_mut(pitch);
+                let (green, blue) = rest.split_at_mut(pitch);
+                let colours = red.iter_mut().zip(green).zip(blue);
+                for (((red, green), blue), value) in colours.zip(values.chunks_exact(3)) {
+                    (*red, *green, *blue) = (value[0], value[1], value[2]);
                 }
             }
-            // SAFETY: passed on.
-            unsafe { average::<S>(row, pitch) };
+            _ => {
+                for (c, plane) in row.chunks_exact_mut(pitch).take(channels).enumerate() {
+                    let values = values.iter().skip(c).step_by(channels);
+                    for (to, &value) in plane.iter_mut().zip(values) {
+                        *to = value;
+                    }
+                }
+            }
         }
+        // SAFETY: passed on.
+        unsafe { average::<S>(row, pitch) };
+    }
+}
+
+/// Sets rows of planes to the means of 2 × 2 values of planes of twice their size, which are `pitches` wide in memory.
+#[inline(always)]
+unsafe fn halve<S: Simd>(from: &[f32], pitches: [usize; 2], width: usize, channels: usize, to: &mut [f32]) {
+    let [large, small] = pitches;
+    let rows = to.chunks_exact_mut((channels + 1) * small);
+    for (row, from) in rows.zip(from.chunks_exact(2 * (channels + 1) * large)) {
+        let (upper, lower) = from.split_at((channels + 1) * large);
+        let planes = upper.chunks_exact(large).zip(lower.chunks_exact(large));
+        for ((upper, lower), line) in planes.zip(row.chunks_exact_mut(small)).take(channels) {
+            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+            for (to, (upper, lower)) in line[..width].iter_mut().zip(pairs) {
+                *to = 0.25 * ((upper[0] + upper[1]) + (lower[0] + lower[1]));
+            }
+        }
+        // SAFETY: passed on.
+        unsafe { average::<S>(row, small) };
     }
 }
 

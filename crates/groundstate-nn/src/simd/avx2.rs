@@ -1,7 +1,7 @@
 //! Eight lanes: AVX2, FMA and F16C, x86-64-v3.
 
 // SAFETY, for every block below: the instructions exist by the contract of `Simd`, and pointers are good
-// for 8 values by that of `load`, `load_half` and `store`.
+// for 8 values by that of `load`, `load_half`, `load_byte` and `store`.
 
 use std::arch::x86_64::*;
 
@@ -30,6 +30,11 @@ impl Simd for Avx2 {
     unsafe fn load_half(from: *const u16) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_byte(from: *const i8) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m256) {

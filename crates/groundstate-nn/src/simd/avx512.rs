@@ -1,7 +1,7 @@
 //! Sixteen lanes: AVX-512F.
 
 // SAFETY, for every block below: the instructions exist by the contract of `Simd`, and pointers are good
-// for 16 values by that of `load` and `store`.
+// for 16 values by that of `load`, `load_half`, `load_byte` and `store`.
 
 use std::arch::x86_64::*;
 
@@ -30,6 +30,11 @@ impl Simd for Avx512 {
     unsafe fn load_half(from: *const u16) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_byte(from: *const i8) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m512) {

@@ -38,6 +38,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn load(from: *const f32) -> Self::V;
     /// Reads `LANES` values in half precision by their bits; those that are no finite numbers are undefined.
     unsafe fn load_half(from: *const u16) -> Self::V;
+    /// Reads `LANES` integers of one byte.
+    unsafe fn load_byte(from: *const i8) -> Self::V;
     /// Writes `LANES` values.
     unsafe fn store(to: *mut f32, value: Self::V);
     /// Asks for the cache line of `at`, which need not be readable, if the processor takes such hints.

@@ -54,6 +54,11 @@ impl<const N: usize> Simd for Portable<N> {
         Lanes(unsafe { from.cast::<[u16; N]>().read_unaligned() }.map(single))
     }
     #[inline(always)]
+    unsafe fn load_byte(from: *const i8) -> Lanes<N> {
+        // SAFETY: the caller answers for `N` readable values.
+        Lanes(unsafe { from.cast::<[i8; N]>().read_unaligned() }.map(f32::from))
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, value: Lanes<N>) {
         // SAFETY: the caller answers for `N` writable values.
         unsafe { to.cast::<[f32; N]>().write_unaligned(value.0) }

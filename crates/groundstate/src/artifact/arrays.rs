@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::model::QuantisedRows;
 
 /// Values that are brought to bytes at once to be hashed: a copy of a whole tensor would cost as much as it.
 const HASHED_AT_ONCE: usize = 1 << 14;
 
-/// The values of an array, in single or half precision.
+/// The values of an array, in single precision or one byte each.
 enum Values {
     Single(Vec<f32>),
-    Half(Vec<f16>),
+    Byte(Vec<i8>),
 }
 
 /// Shape and values of an array in single precision.
@@ -30,10 +31,8 @@ impl Values {
                 let of = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
                 Self::Single(bytes.chunks_exact(4).map(of).collect())
             }
-            Dtype::F16 => {
-                Self::Half(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect())
-            }
-            other => return Err(format!("tensor {name} has type {other:?}, expected F32 or F16")),
+            Dtype::I8 => Self::Byte(bytes.iter().map(|&byte| byte.cast_signed()).collect()),
+            other => return Err(format!("tensor {name} has type {other:?}, expected F32 or I8")),
         };
         match values.first_unusable() {
             None => Ok(values),
@@ -50,24 +49,21 @@ impl Values {
                 let at = values.iter().position(|value| !value.is_finite())?;
                 Some((at, values[at]))
             }
-            Self::Half(values) => {
-                let at = values.iter().position(|value| !value.is_finite())?;
-                Some((at, values[at].into()))
-            }
+            Self::Byte(_) => None,
         }
     }
 
     fn len(&self) -> usize {
         match self {
             Self::Single(values) => values.len(),
-            Self::Half(values) => values.len(),
+            Self::Byte(values) => values.len(),
         }
     }
 
     fn dtype(&self) -> Dtype {
         match self {
             Self::Single(_) => Dtype::F32,
-            Self::Half(_) => Dtype::F16,
+            Self::Byte(_) => Dtype::I8,
         }
     }
 
@@ -75,7 +71,7 @@ impl Values {
     fn bytes(&self, some: Range<usize>) -> Vec<u8> {
         match self {
             Self::Single(values) => values[some].iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Self::Half(values) => values[some].iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Byte(values) => values[some].iter().map(|value| value.cast_unsigned()).collect(),
         }
     }
 }
@@ -85,8 +81,16 @@ impl Tensors {
         self.insert(name.into(), shape, Values::Single(values.to_vec()));
     }
 
-    pub(super) fn put_halves(&mut self, name: impl Into<String>, shape: Vec<usize>, values: &[f16]) {
-        self.insert(name.into(), shape, Values::Half(values.to_vec()));
+    /// Puts rows that have one byte a value, and their scales as an array of their own.
+    pub(super) fn put_rows(
+        &mut self,
+        name: &str,
+        shapes: [Vec<usize>; 2],
+        QuantisedRows { values, scales }: &QuantisedRows,
+    ) {
+        let [of_values, of_scales] = shapes;
+        self.insert(name.into(), of_values, Values::Byte(values.clone()));
+        self.put(format!("{name}_scale"), of_scales, scales);
     }
 
     fn insert(&mut self, name: String, shape: Vec<usize>, values: Values) {
@@ -102,16 +106,18 @@ impl Tensors {
         match self.0.remove(name) {
             None => Ok(None),
             Some((shape, Values::Single(values))) => Ok(Some((shape, values))),
-            Some(_) => Err(format!("tensor {name} has type F16, expected F32")),
+            Some(_) => Err(format!("tensor {name} has type I8, expected F32")),
         }
     }
 
-    /// Nothing where there is none.
-    pub(super) fn take_halves(&mut self, name: &str) -> Result<Vec<f16>, String> {
+    /// Takes rows that were put by [`Tensors::put_rows`]; nothing where there are none.
+    pub(super) fn take_rows(&mut self, name: &str) -> Result<QuantisedRows, String> {
+        let scales =
+            self.take_optional(&format!("{name}_scale"))?.map_or_else(Vec::new, |(_, scales)| scales);
         match self.0.remove(name) {
-            None => Ok(Vec::new()),
-            Some((_, Values::Half(values))) => Ok(values),
-            Some(_) => Err(format!("tensor {name} has type F32, expected F16")),
+            None => Ok(QuantisedRows { values: Vec::new(), scales }),
+            Some((_, Values::Byte(values))) => Ok(QuantisedRows { values, scales }),
+            Some(_) => Err(format!("tensor {name} has type F32, expected I8")),
         }
     }
 

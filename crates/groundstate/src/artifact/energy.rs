@@ -1,6 +1,6 @@
 //! Energies as arrays and a description of their structure.
 
-use groundstate_nn::{Network, Node, Parameters};
+use groundstate_nn::{Network, Node, Parameters, lower_lengths};
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Tensors;
@@ -232,8 +232,9 @@ impl Tensors {
         self.put("tiled.centre", vec![features], &tiled.centre);
         self.put("tiled.whitening", vec![dimensions, features], &tiled.whitening);
         self.put("tiled.mean", vec![rows, columns, dimensions], &tiled.mean);
-        let packed = dimensions * (dimensions + 1) / 2;
-        self.put("tiled.factor", vec![rows, columns, packed], &tiled.factor);
+        let (values, scales) = lower_lengths(dimensions);
+        let shapes = [vec![rows, columns, values], vec![rows, columns, scales]];
+        self.put_rows("tiled.factor", shapes, &tiled.factor);
         GaussianDescription { columns, rows, channels, dimensions }
     }
 
@@ -259,7 +260,7 @@ impl Tensors {
             centre: values("tiled.centre")?,
             whitening: values("tiled.whitening")?,
             mean: values("tiled.mean")?,
-            factor: values("tiled.factor")?,
+            factor: self.take_rows("tiled.factor")?,
         };
         tiled.check().map_err(|e| e.to_string())
     }
@@ -326,16 +327,17 @@ impl Tensors {
 
     fn put_gaussian(&mut self, gaussian: &Gaussian) -> GaussianDescription {
         let &Gaussian { columns, rows, channels, dimensions, .. } = gaussian;
-        let cells = [rows, columns];
+        let of_cells = |more: &[usize]| [&[rows, columns], more].concat();
         self.put_source(&gaussian.source);
-        self.put("reference.mean", vec![cells[0], cells[1], dimensions], &gaussian.mean);
-        if !gaussian.variation.is_empty() {
-            let factors = gaussian.variation.len() / gaussian.mean.len();
-            let shape = vec![factors, cells[0], cells[1], dimensions];
-            self.put_halves("reference.variation", shape, &gaussian.variation);
+        self.put("reference.mean", of_cells(&[dimensions]), &gaussian.mean);
+        let directions = gaussian.directions();
+        if directions > 0 {
+            let shapes = [of_cells(&[directions, dimensions]), of_cells(&[directions])];
+            self.put_rows("reference.variation", shapes, &gaussian.variation);
         }
-        let packed = dimensions * (dimensions + 1) / 2;
-        self.put_halves("reference.factor", vec![cells[0], cells[1], packed], &gaussian.factor);
+        let (values, scales) = lower_lengths(dimensions);
+        let shapes = [of_cells(&[values]), of_cells(&[scales])];
+        self.put_rows("reference.factor", shapes, &gaussian.factor);
         GaussianDescription { columns, rows, channels, dimensions }
     }
 
@@ -363,8 +365,8 @@ impl Tensors {
             displacement_px,
             source,
             mean: self.take("reference.mean")?.1,
-            variation: self.take_halves("reference.variation")?,
-            factor: self.take_halves("reference.factor")?,
+            variation: self.take_rows("reference.variation")?,
+            factor: self.take_rows("reference.factor")?,
         };
         gaussian.check().map_err(|e| e.to_string())
     }

@@ -1,6 +1,7 @@
 //! The model file: a [`Detector`] as [safetensors](https://github.com/huggingface/safetensors).
 //!
-//! Tensors are little-endian `f32`, but for `reference.variation` and `reference.factor`, which are `f16`. The metadata has one key, `groundstate`, whose value is JSON:
+//! Tensors are little-endian `f32`, but for `variation` and `factor`, which are `i8`, to be multiplied row by row with
+//! `variation_scale` and `factor_scale`. The metadata has one key, `groundstate`, whose value is JSON:
 //! `format_version` ([`FORMAT_VERSION`], no other is read), `digest` (BLAKE3 over the `detector` text and every
 //! tensor's name, shape, type and bytes, in the order of their names) and `detector` (preprocessing,
 //! energy structure, score and map names, calibration and its folds, training record). The same detector gives
@@ -10,7 +11,7 @@
 //! | tensors | shape |
 //! |---|---|
 //! | `reference.centre`, `reference.whitening` | d features of the pyramid; k dimensions × d |
-//! | `reference.mean`, `reference.variation`, `reference.factor` | see [`crate::model::Gaussian`] |
+//! | `reference.mean`, `reference.variation`, `reference.factor`, `…_scale` | see [`crate::model::Gaussian`] |
 //! | `density0.*`, `density1.*`, … | closed forms of layers of the networks: `reference.*` as above, with the parameters `trunk.*` of the layers for `centre` and `whitening` |
 //! | `tiled.*` | see [`crate::model::TiledGaussian`]; instead of `reference.*` where pictures keep their size |
 //! | `light.template`, `light.weight` | 32 × 32, see [`crate::image::Light`] |
@@ -44,7 +45,7 @@ use arrays::Tensors;
 use energy::EnergyDescription;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 9;
+pub const FORMAT_VERSION: u32 = 10;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

@@ -12,7 +12,7 @@ mod tilted;
 mod trunk;
 
 pub use gaussian::{FeatureBank, Form, Gaussian, GaussianConfig, GaussianError};
-pub(crate) use gaussian::{Projection, Source};
+pub(crate) use gaussian::{Projection, QuantisedRows, Source};
 pub use learned::{Learned, NetworkConfig};
 pub use tiled::TiledGaussian;
 pub(crate) use tiled::{MARGIN_PX, MAX_POSITIONS, Place, TiledBank};

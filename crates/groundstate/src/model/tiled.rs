@@ -8,7 +8,9 @@
 use groundstate_nn::{Backend, Features, Pyramid};
 use rayon::prelude::*;
 
-use super::gaussian::{Projection, Projector, check_lengths, invert_factors};
+use super::gaussian::{
+    Projection, Projector, QuantisedRows, check_positions, check_projection, invert_factors,
+};
 use super::{Batch, CELL, Cut, Energy, Evaluated, GaussianConfig, GaussianError, Wanted};
 use crate::image::{Grid, Map};
 
@@ -34,7 +36,7 @@ pub(crate) struct Place {
 ///
 /// # Shapes
 /// With p positions, d features a cell and k kept dimensions: `centre` d, `whitening` k × d, `mean`
-/// p × k, `factor` p × k(k+1)/2 (rows of the lower-triangular L⁻¹, Σ = L Lᵀ).
+/// p × k, `factor` p × the lower-triangular L⁻¹, Σ = L Lᵀ, as in [`super::Gaussian`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TiledGaussian {
     /// Positions that share a mean and a covariance.
@@ -46,7 +48,7 @@ pub struct TiledGaussian {
     pub(crate) centre: Vec<f32>,
     pub(crate) whitening: Vec<f32>,
     pub(crate) mean: Vec<f32>,
-    pub(crate) factor: Vec<f32>,
+    pub(crate) factor: QuantisedRows,
 }
 
 /// Moments of whitened features by position, in folds, from which the energy is fitted.
@@ -178,7 +180,7 @@ impl TiledBank {
             centre: self.centre.clone(),
             whitening: self.whitening.clone(),
             mean,
-            factor: covariance,
+            factor: QuantisedRows::triangles(&covariance, k),
         }
     }
 }
@@ -206,8 +208,9 @@ impl TiledGaussian {
     /// # Errors
     /// Names the first array of a wrong length.
     pub(crate) fn check(self) -> Result<Self, GaussianError> {
-        let lengths = [&self.centre, &self.whitening, &self.mean, &self.factor].map(Vec::len);
-        check_lengths(self.channels, self.dimensions, self.positions.len(), lengths)?;
+        let k = self.dimensions;
+        check_projection(self.channels, k, [self.centre.len(), self.whitening.len()])?;
+        check_positions(k, self.positions.len(), self.mean.len(), &self.factor)?;
         Ok(self)
     }
 
@@ -215,7 +218,7 @@ impl TiledGaussian {
     /// pixels if `gradient` is set. Cells outside the picture have no energy.
     pub(crate) fn window(&self, batch: &Batch, place: &Place, gradient: bool) -> (Map, Option<Vec<f32>>) {
         let (columns, rows) = (batch.width / CELL, batch.height / CELL);
-        let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        let k = self.dimensions;
         let backend = Backend::detect();
         let projector = Projector::new(&self.centre, &self.whitening);
         let features = TiledBank::features(batch);
@@ -224,7 +227,7 @@ impl TiledGaussian {
         let mut slopes = vec![0f32; if gradient { deviation.len() } else { 0 }];
         for (at, position) in place.cells(columns, rows, self.positions) {
             let d = &mut deviation[at * k..][..k];
-            let factor = &self.factor[position * packed..][..packed];
+            let factor = self.factor.of_cells(position..position + 1, self.positions.len());
             d.iter_mut().zip(&self.mean[position * k..]).for_each(|(d, &m)| *d -= m);
             backend.multiply_lower(factor, k, &mut [d]);
             local.values[at] = 0.5 * backend.dot(d, d);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use groundstate::artifact::FORMAT_VERSION;
-use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -29,14 +28,14 @@ pub(crate) struct Tensor {
 impl Tensor {
     /// Bytes of a value.
     pub(crate) fn width(&self) -> usize {
-        if self.dtype == Dtype::F16 { 2 } else { 4 }
+        if self.dtype == Dtype::I8 { 1 } else { 4 }
     }
 
     /// Replaces a value by one that is rounded to the tensor's type.
     pub(crate) fn set(&mut self, at: usize, value: f32) {
-        let (width, half) = (self.width(), f16::from_f32(value).to_le_bytes());
+        let (width, byte) = (self.width(), (value as i8).to_le_bytes());
         let single = value.to_le_bytes();
-        let value = if width == 2 { &half[..] } else { &single[..] };
+        let value = if width == 1 { &byte[..] } else { &single[..] };
         self.bytes[at * width..][..width].copy_from_slice(value);
     }
 }

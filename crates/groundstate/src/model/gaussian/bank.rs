@@ -10,7 +10,7 @@ use super::copies::{Copies, Selection};
 use super::moments::Moments;
 use super::source::Source;
 use super::variation::{self, Variation};
-use super::{Gaussian, GaussianConfig, GaussianError};
+use super::{Gaussian, GaussianConfig, GaussianError, QuantisedRows};
 use crate::image::Image;
 use crate::model::{Batch, Learned, Sight};
 
@@ -140,7 +140,7 @@ impl FeatureBank {
             source: self.source.clone(),
             mean,
             variation: variation.directions,
-            factor: halves(factor),
+            factor: QuantisedRows::triangles(&factor, k),
         })
     }
 
@@ -276,7 +276,7 @@ mod tests {
         let all: Vec<&Image> = pictures.iter().collect();
         let bank = FeatureBank::new(&all, 3, &config()).unwrap();
         let without = bank.fit(Some(1)).unwrap();
-        assert_eq!(without.variation.len(), 2 * without.mean.len());
+        assert_eq!(without.variation.values.len(), 2 * without.mean.len());
         let stay: Vec<usize> = (0..27).filter(|i| i % 3 != 1).collect();
         let cells = bank.copies.cells();
         let of = |picture: usize, shifted: bool| -> Vec<f16> {
@@ -289,11 +289,15 @@ mod tests {
         // Sums are taken about another origin.
         for (a, b) in [
             (&without.mean, &rest.mean),
-            (&without.variation.to_f32_vec(), &rest.variation.to_f32_vec()),
-            (&without.factor.to_f32_vec(), &rest.factor.to_f32_vec()),
+            (&without.variation.scales, &rest.variation.scales),
+            (&without.factor.scales, &rest.factor.scales),
         ] {
             assert_eq!(a.len(), b.len());
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-3 * (1.0 + b.abs())));
+        }
+        for (a, b) in [(&without.variation, &rest.variation), (&without.factor, &rest.factor)] {
+            assert_eq!(a.values.len(), b.values.len());
+            assert!(a.values.iter().zip(&b.values).all(|(a, b)| a.abs_diff(*b) <= 1));
         }
     }
 }

@@ -9,9 +9,7 @@
 //! displacement: a latent variable that is summed out (the free energy of LeCun et al. 2006, *A Tutorial on
 //! Energy-Based Learning*, section 4). e(u, u) is the local energy e(u).
 
-use std::ops::Range;
-
-use groundstate_nn::Backend;
+use groundstate_nn::{Backend, Quantised};
 use rayon::prelude::*;
 
 use super::Gaussian;
@@ -37,8 +35,8 @@ pub(super) struct Row<'a> {
     features: &'a [f32],
     expected: &'a [f32],
     norms: &'a mut [[f32; DISPLACEMENTS.len()]],
-    /// Scratch: k × displacements.
-    residuals: Vec<[f32; DISPLACEMENTS.len()]>,
+    /// Scratch: displacements × k.
+    residuals: Vec<f32>,
 }
 
 impl Displaced {
@@ -51,31 +49,29 @@ impl Displaced {
 }
 
 impl Row<'_> {
-    /// Fills in the norms at some columns, the first of which is position `first`, by their factors.
-    pub(super) fn compare(
-        &mut self,
-        gaussian: &Gaussian,
-        first: usize,
-        columns: Range<usize>,
-        factors: &[f32],
-    ) {
-        let (k, backend) = (gaussian.dimensions, Backend::detect());
-        self.residuals.resize(k, Default::default());
-        let factors = factors.chunks_exact(k * (k + 1) / 2);
-        for ((p, norms), factor) in (first..).zip(&mut self.norms[columns]).zip(factors) {
-            let expected = &self.expected[p * k..][..k];
-            for (number, (dx, dy)) in DISPLACEMENTS.into_iter().enumerate() {
-                let Some(u) = gaussian.moved(p, (-dx, -dy)) else { continue };
-                let seen = self.features[u * k..][..k].iter().zip(expected);
-                let residuals = self.residuals.iter_mut().zip(seen);
-                residuals.for_each(|(to, (seen, expected))| to[number] = seen - expected);
-            }
-            *norms = backend.squared_norms(factor, &self.residuals);
+    /// Fills in the norms of position `p` by its factor.
+    fn compare(&mut self, gaussian: &Gaussian, p: usize, factor: Quantised) {
+        let k = gaussian.dimensions;
+        self.residuals.resize(DISPLACEMENTS.len() * k, 0.0);
+        let expected = &self.expected[p * k..][..k];
+        for ((dx, dy), residuals) in DISPLACEMENTS.into_iter().zip(self.residuals.chunks_exact_mut(k)) {
+            let Some(u) = gaussian.moved(p, (-dx, -dy)) else { continue };
+            let seen = self.features[u * k..][..k].iter().zip(expected);
+            residuals.iter_mut().zip(seen).for_each(|(to, (seen, expected))| *to = seen - expected);
         }
+        self.norms[p % gaussian.columns] = Backend::detect().squared_norms(factor, &self.residuals);
     }
 }
 
 impl Gaussian {
+    /// Fills in the norms of row `y` of the positions of several pictures.
+    pub(super) fn compare(&self, y: usize, pictures: &mut [Row]) {
+        for p in self.cells(y) {
+            let factor = self.factor.of_cells(p..p + 1, self.columns * self.rows);
+            pictures.iter_mut().for_each(|picture| picture.compare(self, p, factor));
+        }
+    }
+
     /// What is compared, before it is: nothing where displacements are not summed out.
     ///
     /// # Shapes

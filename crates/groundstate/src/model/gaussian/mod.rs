@@ -15,6 +15,7 @@ mod copies;
 mod displacement;
 mod moments;
 mod projection;
+mod quantised;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,12 @@ pub use bank::FeatureBank;
 pub(super) use bank::invert_factors;
 pub(crate) use projection::Projection;
 pub(super) use projection::Projector;
+pub(crate) use quantised::QuantisedRows;
 pub(crate) use source::Source;
 
-use groundstate_nn::{Backend, Features, Pyramid};
-use half::f16;
-use half::slice::HalfFloatSliceExt;
+use std::ops::Range;
+
+use groundstate_nn::{Backend, Features, Pyramid, Quantised, lower_lengths};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -119,17 +121,15 @@ const DISTANCE_FLOOR: f32 = 1e-6;
 
 /// Pictures whose features are kept for the way back.
 const AT_ONCE: usize = 8;
-/// Cells whose factors stay in the cache while they are multiplied.
-const CELLS_AT_ONCE: usize = 4;
-/// The inverse of its root is a finite number in half precision.
+/// The inverse of its root is far from the largest number.
 const LEAST_RIDGE: f64 = 1e-9;
 
 /// The fitted energy.
 ///
 /// # Shapes
-/// With g = rows × columns cells and k dimensions: `mean` g × k, `variation` any number × g × k (orthonormal), `factor`
-/// g × k(k+1)/2 (rows of the lower-triangular L⁻¹, Σ = L Lᵀ). The last two are nearly all that is read for a picture,
-/// and in half precision.
+/// With g = rows × columns cells and k dimensions: `mean` g × k, `variation` g × any number × k (orthonormal directions),
+/// `factor` g × the lower-triangular L⁻¹, Σ = L Lᵀ, in the order of [`lower_lengths`]. The last two are nearly all that is
+/// read for a picture, and in one byte a value with a scale for each direction at a cell and each row of a factor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gaussian {
     /// Cells across.
@@ -144,8 +144,8 @@ pub struct Gaussian {
     pub displacement_px: f32,
     pub(crate) source: Source,
     pub(crate) mean: Vec<f32>,
-    pub(crate) variation: Vec<f16>,
-    pub(crate) factor: Vec<f16>,
+    pub(crate) variation: QuantisedRows,
+    pub(crate) factor: QuantisedRows,
 }
 
 impl GaussianConfig {
@@ -180,15 +180,10 @@ impl Gaussian {
     pub fn check(self) -> Result<Self, GaussianError> {
         let (k, g) = (self.dimensions, self.columns * self.rows);
         self.source.check(self.channels, k)?;
-        check_positions(k, g, [self.mean.len(), self.factor.len()])?;
+        check_positions(k, g, self.mean.len(), &self.factor)?;
         check_displacement(self.displacement_px)?;
-        if !self.variation.len().is_multiple_of(g * k) {
-            return Err(GaussianError::Array {
-                name: "variation",
-                found: self.variation.len(),
-                expected: g * k,
-            });
-        }
+        let rows = self.directions() * g;
+        self.variation.check(["variation", "variation_scale"], rows * k, rows)?;
         Ok(self)
     }
 
@@ -200,6 +195,16 @@ impl Gaussian {
         );
     }
 
+    /// Directions in which whole pictures vary.
+    pub(crate) fn directions(&self) -> usize {
+        self.variation.values.len() / self.mean.len()
+    }
+
+    /// The cells of a row.
+    fn cells(&self, y: usize) -> Range<usize> {
+        y * self.columns..(y + 1) * self.columns
+    }
+
     /// Edge of a cell in pixels.
     pub(super) fn cell_px(&self) -> usize {
         self.source.cell_px()
@@ -208,8 +213,10 @@ impl Gaussian {
     /// Projected features less the mean picture, and what the way back takes if it is `wanted`.
     fn deviations(&self, batch: &Batch, wanted: bool) -> (Vec<Vec<f32>>, Vec<Features>) {
         let (mut deviations, features) = self.source.forward(batch, wanted);
+        let row = self.columns * self.dimensions;
         for deviation in &mut deviations {
-            deviation.iter_mut().zip(&self.mean).for_each(|(d, m)| *d -= m);
+            let rows = deviation.par_chunks_mut(row).zip(self.mean.par_chunks(row));
+            rows.for_each(|(row, mean)| row.iter_mut().zip(mean).for_each(|(d, m)| *d -= m));
         }
         (deviations, features)
     }
@@ -218,36 +225,33 @@ impl Gaussian {
     ///
     /// All that is kept of a row of cells is read once for all pictures.
     fn unvary(&self, deviations: &mut [Vec<f32>]) {
-        let row = self.columns * self.dimensions;
+        let (k, g) = (self.dimensions, self.columns * self.rows);
         let coordinates = self.coordinates(deviations);
-        rows(deviations, row).into_par_iter().enumerate().for_each(|(y, mut rows)| {
-            variation::remove(&self.variation, self.mean.len(), y * row, &coordinates, &mut rows);
+        let removed: Vec<f32> = coordinates.iter().map(|value| -value).collect();
+        rows(deviations, self.columns * k).into_par_iter().enumerate().for_each(|(y, mut rows)| {
+            let directions = self.variation.of_cells(self.cells(y), g);
+            Backend::detect().add_rows(directions, k, &removed, &mut rows);
         });
     }
 
     /// Replaces vectors δ of all cells of pictures by L⁻¹ δ or L⁻ᵀ δ, as the `product` is, and fills in what the
     /// factors say of displaced cells.
     ///
-    /// The factors are by far the largest of what is read: each is read once, for everything.
+    /// The factors are by far the largest of what is read: a row of cells is read once, for everything.
     fn multiply_factors(
         &self,
-        product: fn(Backend, &[f32], usize, &mut [&mut [f32]]),
+        product: fn(Backend, Quantised, usize, &mut [&mut [f32]]),
         vectors: &mut [Vec<f32>],
         displaced: &mut [Displaced],
     ) {
-        let (k, packed) = (self.dimensions, self.dimensions * (self.dimensions + 1) / 2);
+        let (k, g) = (self.dimensions, self.columns * self.rows);
         let mut comparisons = by_row(displaced.iter_mut().map(|picture| picture.rows(self.columns)));
         comparisons.resize_with(self.rows, Vec::new);
         let rows = rows(vectors, self.columns * k).into_par_iter().zip(comparisons);
         rows.enumerate().for_each(|(y, (mut vectors, mut comparisons))| {
-            let mut factors = Vec::new();
-            for first in (0..self.columns).step_by(CELLS_AT_ONCE) {
-                let cells = first..(first + CELLS_AT_ONCE).min(self.columns);
-                let at = y * self.columns + first;
-                widen(&self.factor[at * packed..(at + cells.len()) * packed], &mut factors);
-                let of_cells = vectors.iter_mut().map(|row| &mut row[cells.start * k..cells.end * k]);
-                product(Backend::detect(), &factors, k, &mut of_cells.collect::<Vec<_>>());
-                comparisons.iter_mut().for_each(|row| row.compare(self, at, cells.clone(), &factors));
+            product(Backend::detect(), self.factor.of_cells(self.cells(y), g), k, &mut vectors);
+            if !comparisons.is_empty() {
+                self.compare(y, &mut comparisons);
             }
         });
     }
@@ -261,13 +265,20 @@ impl Gaussian {
 
     /// Where pictures lie in the directions of variation: pictures × directions.
     fn coordinates(&self, pictures: &mut [Vec<f32>]) -> Vec<f32> {
-        let (row, length) = (self.columns * self.dimensions, self.mean.len());
-        let mut sum = vec![0f32; pictures.len() * self.variation.len() / length];
-        let of_rows: Vec<Vec<f32>> = rows(pictures, row)
+        let (k, g) = (self.dimensions, self.columns * self.rows);
+        let none = vec![0f32; pictures.len() * self.directions()];
+        let of_rows: Vec<Vec<f32>> = rows(pictures, self.columns * k)
             .into_par_iter()
             .enumerate()
-            .map(|(y, rows)| variation::coordinates(&self.variation, length, y * row, &rows))
+            .map(|(y, rows)| {
+                let mut of_row = none.clone();
+                let vectors: Vec<&[f32]> = rows.iter().map(|row| &**row).collect();
+                let directions = self.variation.of_cells(self.cells(y), g);
+                Backend::detect().add_dots(directions, k, &vectors, &mut of_row);
+                of_row
+            })
             .collect();
+        let mut sum = none;
         for of_row in of_rows {
             sum.iter_mut().zip(of_row).for_each(|(sum, value)| *sum += value);
         }
@@ -295,12 +306,6 @@ impl Gaussian {
         }
         local
     }
-}
-
-/// Half-precision numbers in single precision.
-fn widen(halves: &[f16], to: &mut Vec<f32>) {
-    to.resize(halves.len(), 0.0);
-    Backend::detect().widen(halves.reinterpret_cast(), to);
 }
 
 /// The rows (`length` values) of several pictures, row by row.
@@ -333,19 +338,8 @@ fn check_displacement(displacement_px: f32) -> Result<(), GaussianError> {
     }
 }
 
-/// Checks the lengths of `centre`, `whitening`, `mean` and `factor` of k dimensions at some positions.
-pub(super) fn check_lengths(
-    channels: usize,
-    k: usize,
-    positions: usize,
-    [centre, whitening, mean, factor]: [usize; 4],
-) -> Result<(), GaussianError> {
-    check_projection(channels, k, [centre, whitening])?;
-    check_positions(k, positions, [mean, factor])
-}
-
 /// Checks the lengths of `centre` and `whitening` of k dimensions.
-fn check_projection(channels: usize, k: usize, found: [usize; 2]) -> Result<(), GaussianError> {
+pub(super) fn check_projection(channels: usize, k: usize, found: [usize; 2]) -> Result<(), GaussianError> {
     let d = Pyramid::dimensions(channels);
     if k == 0 || k > d {
         return Err(GaussianError::Array { name: "whitening", found: k, expected: d });
@@ -354,14 +348,21 @@ fn check_projection(channels: usize, k: usize, found: [usize; 2]) -> Result<(), 
 }
 
 /// Checks the lengths of `mean` and `factor` of k dimensions at some positions.
-fn check_positions(k: usize, positions: usize, found: [usize; 2]) -> Result<(), GaussianError> {
-    check_arrays(["mean", "factor"], found, [positions * k, positions * k * (k + 1) / 2])
+pub(super) fn check_positions(
+    k: usize,
+    positions: usize,
+    mean: usize,
+    factor: &QuantisedRows,
+) -> Result<(), GaussianError> {
+    check_arrays(["mean"], [mean], [positions * k])?;
+    let (values, scales) = lower_lengths(k);
+    factor.check(["factor", "factor_scale"], positions * values, positions * scales)
 }
 
-fn check_arrays(
-    names: [&'static str; 2],
-    found: [usize; 2],
-    expected: [usize; 2],
+fn check_arrays<const N: usize>(
+    names: [&'static str; N],
+    found: [usize; N],
+    expected: [usize; N],
 ) -> Result<(), GaussianError> {
     for ((name, found), expected) in names.into_iter().zip(found).zip(expected) {
         if found != expected {

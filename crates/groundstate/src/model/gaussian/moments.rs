@@ -1,10 +1,10 @@
 //! Sums over pictures at every cell, and the covariances that they come to.
 
 use groundstate_nn::{Backend, Strided};
-use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::copies::Selection;
+use super::quantised::dequantise;
 use super::variation::Variation;
 
 /// Sums of features of some pictures, about an origin, and of their products.
@@ -113,7 +113,7 @@ struct Scratch {
 impl<'a> Explained<'a> {
     fn new(copies: &'a Selection<'a>, variation: &'a Variation) -> Self {
         let backend = Backend::detect();
-        let directions = variation.directions.len() / copies.length();
+        let directions = variation.directions.values.len() / copies.length();
         let mut half = vec![0f32; directions * directions];
         let z = &variation.coordinates;
         if directions > 0 {
@@ -142,10 +142,8 @@ impl<'a> Explained<'a> {
         }
         let Scratch { features, directions, mixed, square } = scratch;
         self.copies.deviations(backend, cell, features);
-        let rows = self.variation.directions.chunks_exact(self.copies.length());
-        for (to, row) in directions.chunks_exact_mut(k).zip(rows) {
-            backend.widen(row[cell * k..(cell + 1) * k].reinterpret_cast(), to);
-        }
+        let cells = self.copies.length() / k;
+        dequantise(self.variation.directions.of_cells(cell..cell + 1, cells), k, directions);
         mixed.fill(0.0);
         let deviations = Strided { values: features, row: 1, column: k };
         backend.add_product(deviations, &self.variation.coordinates, count, mixed);

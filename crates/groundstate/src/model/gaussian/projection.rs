@@ -72,11 +72,12 @@ impl<'a> Projector<'a> {
     /// W (φ − c) of every cell: cells × k.
     pub(in crate::model) fn apply(&self, features: &Features) -> Vec<f32> {
         let (columns, rows) = (features.pyramid().columns(), features.pyramid().rows());
-        let mut out = self.offset.repeat(columns * rows);
+        let mut out = vec![0.0; columns * rows * self.k];
         out.par_chunks_exact_mut(columns * self.k).enumerate().for_each_init(
             || vec![0.0; self.d * columns],
             |row, (y, out)| {
                 features.row(y, row);
+                out.chunks_exact_mut(self.k).for_each(|cell| cell.copy_from_slice(&self.offset));
                 let cells = Strided { values: row, row: 1, column: columns };
                 self.backend.add_product(cells, &self.transposed, self.k, out);
             },

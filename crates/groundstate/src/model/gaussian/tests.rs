@@ -32,11 +32,13 @@ fn mean_local_energy_of_the_training_pictures_is_half_the_trace() {
     let config = GaussianConfig { factors: 0, pooled_weight: 0.0, ridge: 1e-9, shift_px: 0, ..config() };
     let gaussian = fitted(&pictures, &config);
     let local = gaussian.local_energies(&Batch::of(&pictures));
-    for cell in 0..64 {
-        let mean: f32 = local.iter().map(|map| map.values[cell]).sum::<f32>() / 60.0;
-        // Sums of products that are not centred keep about three digits of a variance in f32.
-        assert!((mean - 6.0).abs() < 3e-2, "{mean}");
-    }
+    let means = (0..64).map(|cell| local.iter().map(|map| map.values[cell]).sum::<f32>() / 60.0);
+    let means: Vec<f32> = means.collect();
+    // One byte a value adds a hundredth to the energies of covariances that are not shrunk, and up to a twentieth at a
+    // cell.
+    assert!(means.iter().all(|mean| (mean - 6.0).abs() < 0.3), "{means:?}");
+    let mean = means.iter().sum::<f32>() / 64.0;
+    assert!((mean - 6.0).abs() < 0.1, "{mean}");
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn what_varies_in_whole_pictures_does_not_hide_a_small_defect() {
     }
     let contrast = |factors: usize| -> f32 {
         let gaussian = fitted(&pictures, &GaussianConfig { factors, ..config() });
-        assert_eq!(gaussian.variation.len(), factors * gaussian.mean.len());
+        assert_eq!(gaussian.variation.values.len(), factors * gaussian.mean.len());
         let [normal, odd] = [&normal, &odd].map(|p| gaussian.local_energies(&Batch::of([p])).remove(0));
         let defect = 10 * 16 + 5;
         odd.values[defect] / normal.values.iter().copied().fold(0.0, f32::max)

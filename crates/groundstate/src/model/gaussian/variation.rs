@@ -7,21 +7,19 @@
 
 use std::ops::Range;
 
-use groundstate_nn::{Backend, Rows, Strided};
-use half::f16;
+use groundstate_nn::{Backend, Strided};
 use half::slice::HalfFloatSliceExt;
 use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
 
 use super::copies::{Copies, Selection};
 use super::projection::descending;
+use super::quantised::QuantisedRows;
 
 /// Cells that one task works on.
 const CELLS: usize = 64;
 /// Blocks whose products are in memory at once.
 const BLOCKS: usize = 16;
-/// Values of each direction that are brought to single precision at once.
-const PART: usize = 256;
 /// Components that explain less than this share of the variation are none.
 const LEAST_SHARE: f64 = 1e-9;
 
@@ -45,8 +43,8 @@ pub(super) fn inner_products(copies: &Copies, positions: &[usize]) -> DMatrix<f6
 
 /// What varies in whole pictures.
 pub(super) struct Variation {
-    /// Orthonormal directions, each of the length of a feature array, one after another.
-    pub(super) directions: Vec<f16>,
+    /// Orthonormal directions of the length of a feature array: cells × directions × k.
+    pub(super) directions: QuantisedRows,
     /// Coordinates of every copy's deviation from the mean, copies × directions; they sum to zero.
     pub(super) coordinates: Vec<f32>,
 }
@@ -54,7 +52,7 @@ pub(super) struct Variation {
 impl Variation {
     /// No directions.
     pub(super) fn none() -> Self {
-        Self { directions: Vec::new(), coordinates: Vec::new() }
+        Self { directions: QuantisedRows::default(), coordinates: Vec::new() }
     }
 
     /// At most `count` directions in which the pictures of a sample differ most from their mean, and the
@@ -80,14 +78,16 @@ impl Variation {
                 directions_and_coordinates(copies, cells, sample, &mixing, count)
             })
             .collect();
-        let mut directions = vec![f16::ZERO; count * length];
+        let mut directions = QuantisedRows::default();
         let mut coordinates = vec![0f32; copies.count() * count];
-        for (&start, (of_directions, of_coordinates)) in starts.iter().zip(&blocks) {
-            let width = of_directions.len() / count;
-            for (j, direction) in directions.chunks_exact_mut(length).enumerate() {
-                let values = of_directions[j..].iter().step_by(count);
-                let to = direction[start * k..][..width].iter_mut();
-                to.zip(values).for_each(|(to, &value)| *to = f16::from_f32(value));
+        let mut row = Vec::new();
+        for (of_directions, of_coordinates) in &blocks {
+            for cell in of_directions.chunks_exact(k * count) {
+                for j in 0..count {
+                    row.clear();
+                    row.extend(cell[j..].iter().step_by(count));
+                    directions.push(&row);
+                }
             }
             coordinates.iter_mut().zip(of_coordinates).for_each(|(sum, value)| *sum += value);
         }
@@ -152,61 +152,6 @@ fn centre(rows: &mut [f32], count: usize) {
     }
 }
 
-/// Coordinates in orthonormal directions of what pictures have from `start` on: pictures × directions.
-pub(super) fn coordinates(
-    directions: &[f16],
-    length: usize,
-    start: usize,
-    pictures: &[&mut [f32]],
-) -> Vec<f32> {
-    let mut sum = vec![0f32; pictures.len() * directions.len() / length];
-    let mut of_part = sum.clone();
-    in_parts(directions, length, start, pictures.first().map_or(0, |picture| picture.len()), |part, rows| {
-        let vectors: Vec<&[f32]> = pictures.iter().map(|picture| &picture[part.clone()]).collect();
-        Backend::detect().dots(rows, &vectors, &mut of_part);
-        sum.iter_mut().zip(&of_part).for_each(|(sum, value)| *sum += value);
-    });
-    sum
-}
-
-/// Takes what lies in orthonormal directions, at `coordinates` (pictures × directions), out of what pictures have
-/// from `start` on.
-pub(super) fn remove(
-    directions: &[f16],
-    length: usize,
-    start: usize,
-    coordinates: &[f32],
-    pictures: &mut [&mut [f32]],
-) {
-    let factors: Vec<f32> = coordinates.iter().map(|value| -value).collect();
-    in_parts(directions, length, start, pictures.first().map_or(0, |picture| picture.len()), |part, rows| {
-        let mut vectors: Vec<&mut [f32]> =
-            pictures.iter_mut().map(|picture| &mut picture[part.clone()]).collect();
-        Backend::detect().add_rows(rows, &factors, &mut vectors);
-    });
-}
-
-/// Brings `count` values of each direction from `start` on to single precision, a part that stays in the cache at a
-/// time, each with its range among them.
-fn in_parts(
-    directions: &[f16],
-    length: usize,
-    start: usize,
-    count: usize,
-    mut work: impl FnMut(Range<usize>, Rows),
-) {
-    let mut values = vec![0f32; directions.len() / length * PART];
-    for first in (0..count).step_by(PART) {
-        let part = first..(first + PART).min(count);
-        let rows = values.chunks_exact_mut(PART).zip(directions.chunks_exact(length));
-        for (row, direction) in rows {
-            let halves = &direction[start + part.start..start + part.end];
-            Backend::detect().widen(halves.reinterpret_cast(), &mut row[..halves.len()]);
-        }
-        work(part, Rows { values: &values, pitch: PART, first: 0 });
-    }
-}
-
 /// One block of the features of copies at some positions: values × pictures.
 fn block(copies: &Copies, positions: &[usize], first: usize) -> DMatrix<f32> {
     let (k, backend) = (copies.k, Backend::detect());
@@ -222,7 +167,13 @@ fn block(copies: &Copies, positions: &[usize], first: usize) -> DMatrix<f32> {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
+    use super::super::quantised::dequantise;
     use super::*;
+
+    /// Values at a cell.
+    const K: usize = 50;
 
     /// Twelve "pictures" that vary in two known directions of 5000 values, the first by more.
     fn features() -> (Vec<Vec<f16>>, [Vec<f32>; 2]) {
@@ -236,9 +187,9 @@ mod tests {
         ((0..12).map(picture).collect(), directions)
     }
 
-    /// Copies of pictures in one fold, with 50 values at a cell.
+    /// Copies of pictures in one fold.
     fn copies(features: &[Vec<f16>]) -> Copies {
-        let shape = (features[0].len() / 50, 50);
+        let shape = (features[0].len() / K, K);
         Copies::gather((features.len(), 1), shape, false, |picture, _| features[picture].clone())
     }
 
@@ -251,8 +202,11 @@ mod tests {
         let Variation { directions, coordinates: of_copies } =
             Variation::of(&copies.of_folds(|_| true), (&all, &products), 2);
         let backend = Backend::detect();
-        let singles = directions.to_f32_vec();
-        let (first, second) = singles.split_at(5000);
+        let mut singles = vec![0.0; directions.values.len()];
+        dequantise(directions.of_cells(0..1, 1), K, &mut singles);
+        let direction = |j: usize| singles.chunks_exact(K).skip(j).step_by(2).flatten().copied();
+        let [first, second] = [0, 1].map(|j| direction(j).collect::<Vec<f32>>());
+        let (first, second) = (&first[..], &second[..]);
         for (a, b, expected) in [(first, first, 1.0), (second, second, 1.0), (first, second, 0.0)] {
             assert!((backend.dot(a, b) - expected).abs() < 1e-3, "{}", backend.dot(a, b));
         }
@@ -272,8 +226,10 @@ mod tests {
         }
         let mut removed = known[0].iter().zip(&known[1]).map(|(a, b)| a - 2.0 * b).collect::<Vec<_>>();
         let before = backend.dot(&removed, &removed);
-        let of_removed = coordinates(&directions, 5000, 0, &[&mut removed]);
-        remove(&directions, 5000, 0, &of_removed, &mut [&mut removed]);
+        let all = directions.of_cells(0..1, 1);
+        let mut of_removed = [0.0; 2];
+        backend.add_dots(all, K, &[&removed], &mut of_removed);
+        backend.add_rows(all, K, &of_removed.map(|value| -value), &mut [&mut removed]);
         assert!(backend.dot(&removed, &removed) < 0.01 * before);
     }
 
@@ -283,6 +239,6 @@ mod tests {
         let all: Vec<usize> = (0..9).collect();
         let products = inner_products(&copies, &all);
         let found = Variation::of(&copies.of_folds(|_| true), (&all, &products), 3);
-        assert!(found.directions.is_empty());
+        assert!(found.directions.values.is_empty());
     }
 }
