@@ -61,7 +61,7 @@ fn all_scores_adds_those_of_the_gradient_and_changes_no_other() {
     let all =
         json_lines(&groundstate!("inspect", FIXTURE.model(), &image, "--json", "--all-scores")).remove(0);
     let count = |line: &Value| line["scores"].as_object().unwrap().len();
-    assert_eq!((count(&some), count(&all)), (6, 15));
+    assert_eq!((count(&some), count(&all)), (7, 16));
     for (name, score) in some["scores"].as_object().unwrap() {
         assert_eq!(*score, all["scores"][name], "{name}");
     }

@@ -101,6 +101,8 @@ pub struct Maps {
     pub energy: Map,
     /// Normalised energy map.
     pub energy_z: Map,
+    /// The same by half ([`MapStatistics::moderate`]).
+    pub energy_moderated: Map,
     /// Stabilised local free energies, if they were read.
     pub free: Option<Map>,
     /// What the gradient says, if it was read.
@@ -148,6 +150,7 @@ impl Normaliser {
         let mut energy = stabilise(&reading.local, self.stabiliser);
         self.energy.fill_unseen(&mut energy, pose);
         let energy_z = self.energy.normalise(&energy);
+        let energy_moderated = self.energy.moderate(&energy);
         let free = reading.free.as_ref().map(|free| {
             let mut free = stabilise(free, self.stabiliser);
             self.energy.fill_unseen(&mut free, pose);
@@ -158,7 +161,7 @@ impl Normaliser {
             self.gradient.fill_unseen(&mut log, pose);
             GradientMaps { z: self.gradient.normalise(&log), log }
         });
-        Maps { energy, energy_z, free, gradient }
+        Maps { energy, energy_z, energy_moderated, free, gradient }
     }
 }
 

@@ -111,9 +111,23 @@ impl MapStatistics {
 
     /// (map − mean) / spread, of a map of any size.
     pub fn normalise(&self, map: &Map) -> Map {
+        self.normalise_by(map, |spread| spread)
+    }
+
+    /// (map − mean) / ½ (spread + mean spread of all positions), of a map of any size.
+    ///
+    /// Where a position says little of what the next picture shows there, its spread should count for little, too
+    /// (a moderated statistic, as of Tusher et al. 2001, *Significance analysis of microarrays*).
+    pub fn moderate(&self, map: &Map) -> Map {
+        let mean =
+            self.spread.iter().map(|&spread| f64::from(spread)).sum::<f64>() / self.spread.len() as f64;
+        self.normalise_by(map, |spread| 0.5 * (spread + mean as f32))
+    }
+
+    fn normalise_by(&self, map: &Map, spread: impl Fn(f32) -> f32) -> Map {
         let positions = positions(map, self.grid()).zip(&map.values);
-        let values = positions.map(|(at, value)| (value - self.mean[at]) / self.spread[at]).collect();
-        Map { values, ..*map }
+        let values = positions.map(|(at, value)| (value - self.mean[at]) / spread(self.spread[at]));
+        Map { values: values.collect(), ..*map }
     }
 
     fn grid(&self) -> Grid {
@@ -148,6 +162,16 @@ mod tests {
             let sum: f32 = maps().iter().map(|map| statistics.normalise(map).values[position]).sum();
             assert!(sum.abs() < 1e-4);
         }
+    }
+
+    #[test]
+    fn a_moderated_spread_is_half_that_of_all_positions() {
+        let statistics = MapStatistics::of("energy", &maps()).unwrap();
+        let one = Map { values: statistics.mean.iter().map(|mean| mean + 1.0).collect(), ..maps()[0] };
+        let [narrow, wide] = statistics.spread[..] else { panic!("two positions") };
+        let expected = [4.0 / (3.0 * narrow + wide), 4.0 / (narrow + 3.0 * wide)];
+        let found = statistics.moderate(&one).values;
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
     }
 
     #[test]

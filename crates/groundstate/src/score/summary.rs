@@ -12,13 +12,14 @@ const TOP_SHARE: f64 = 0.005;
 pub type Scores = BTreeMap<String, f64>;
 
 /// Every image score and what it is, in the order of the documentation.
-pub const SCORE_NAMES: [(&str, &str); 15] = [
+pub const SCORE_NAMES: [(&str, &str); 16] = [
     ("energy", "E: mean of the local energies"),
     ("energy_max", "highest stabilised local energy"),
     ("energy_top", "mean of the highest 0.5 % of the energy map"),
     ("energy_lse", "log-mean-exp of the local energies"),
     ("energy_z_max", "highest normalised local energy"),
     ("energy_z_top", "mean of the highest 0.5 % of the normalised energy map"),
+    ("energy_moderated_top", "mean of the highest 0.5 % of the energy map, normalised by half"),
     ("gradient_l1", "mean absolute gradient"),
     ("gradient_l2", "root mean square of the gradient"),
     ("gradient_max", "highest value of the gradient map"),
@@ -31,7 +32,7 @@ pub const SCORE_NAMES: [(&str, &str); 15] = [
 ];
 
 /// Scores that are made of local energies alone; they come first in [`SCORE_NAMES`].
-const OF_ENERGIES: usize = 6;
+const OF_ENERGIES: usize = 7;
 
 /// Whether an image score takes the gradient at the pixels and not the local energies alone.
 pub fn needs_gradient(score: &str) -> bool {
@@ -50,6 +51,7 @@ impl Maps {
             log_mean_exp(local),
             highest(&self.energy_z),
             top(&self.energy_z),
+            top(&self.energy_moderated),
         ];
         if let (Some(gradient), Some(maps)) = (&reading.gradient, &self.gradient) {
             let (energy_z, gradient_z) = (&self.energy_z, &maps.z);

@@ -13,17 +13,30 @@ use crate::score::{MapKind, Stabiliser};
 /// Folds of the cross-fit.
 const FOLDS: usize = 3;
 
+/// Share of the variance of features that position does not explain, from which on pictures show a surface.
+const SURFACE_SHARE: f64 = 0.75;
+
 /// Fits a Gaussian of fixed features at every position.
 pub(super) struct ClosedForm {
     pub(super) config: GaussianConfig,
 }
 
+/// Whether pictures show a surface, any place of which may look like any other.
+pub(super) fn shows_surface(bank: &FeatureBank) -> bool {
+    bank.unexplained_share() >= SURFACE_SHARE
+}
+
 /// How a closed form, alone or in a product, is read unless told otherwise.
 pub(super) fn readout(registered: bool, surface: bool) -> Readout {
     Readout {
-        // A registered position is no longer one place of the scene: dust and shadows of the background move
-        // through it, and its own spread says little about the next picture. One on a surface never was.
-        score: if registered || surface { "energy_top" } else { "energy_z_top" },
+        score: match () {
+            // A registered position is no longer one place of the scene: dust and shadows of the background move
+            // through it, and its own spread says little about the next picture.
+            () if registered => "energy_top",
+            // One on a surface never was, but borders and light are where they are.
+            () if surface => "energy_moderated_top",
+            () => "energy_z_top",
+        },
         // Registered parts are not displaced any more.
         map: if registered { MapKind::Energy } else { MapKind::FreeEnergy },
     }
@@ -43,6 +56,7 @@ impl Method for ClosedForm {
         report(0.0)?;
         let all: Vec<&Image> = pictures.iter().collect();
         let bank = FeatureBank::new(&all, folds, &self.config)?;
+        let surface = shows_surface(&bank);
         let mut held_out = vec![None; pictures.len()];
         for fold in 0..folds {
             report((1 + fold) as f64 / (folds + 2) as f64)?;
@@ -53,7 +67,7 @@ impl Method for ClosedForm {
             }
         }
         report((1 + folds) as f64 / (folds + 2) as f64)?;
-        let reading = readout(lesson.registered, false);
+        let reading = readout(lesson.registered, surface);
         Ok(Trained {
             energy: EnergyModel::Reference(Reference::plain(bank.fit(None)?)),
             held_out: held_out.into_iter().flatten().enumerate().collect(),

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use super::checkpoint::PARTS;
 use super::folds::{members, others};
-use super::gaussian::{ClosedForm, readout};
+use super::gaussian::{ClosedForm, readout, shows_surface};
 use super::learned::{LearnedMethod, Learning};
 use super::learner::Saved;
 use super::progress::{Control, Together};
@@ -43,9 +43,6 @@ const LEARNED_LOSS: f64 = 0.4;
 const LAST_SHARE: usize = 5;
 /// What comes after the networks takes at most so many times as long as the closed form.
 const AFTERWARDS: f64 = 4.0;
-/// Share of the variance of features that position does not explain, from which on pictures show a surface: there
-/// densities of the networks' layers take part. Elsewhere they blur what the pyramid localizes.
-const SURFACE_SHARE: f64 = 0.75;
 
 /// The closed form times networks.
 pub(super) struct Product {
@@ -86,7 +83,7 @@ impl Method for Product {
             return self.closed_form(lesson, note, observer);
         }
         let begun = lesson.start.elapsed().as_secs_f64();
-        let (closed_form, unexplained) = self.fit(lesson, observer)?;
+        let (closed_form, surface) = self.fit(lesson, observer)?;
         let fitted = lesson.start.elapsed().as_secs_f64();
         // What comes after the networks: their densities, and reading what was held out with everything.
         let end = self.config.budget_seconds - AFTERWARDS * (fitted - begun);
@@ -99,7 +96,7 @@ impl Method for Product {
             return self.closed_form(lesson, taught.notes.join("; "), &mut |_| Control::Continue);
         }
         observer(&Progress::stage(Stage::Calibrate, lesson.start));
-        let surface = unexplained >= SURFACE_SHARE;
+        // Elsewhere densities blur what the pyramid localizes.
         let dense: &[Expert] = if surface { &taught.experts } else { &[] };
         let densities = self.densities(dense, lesson.pictures)?;
         let share = 1.0 / taught.experts.len() as f32;
@@ -136,8 +133,8 @@ impl Product {
         Ok(trained)
     }
 
-    /// The closed form of the pyramid, and the share of its features' variance that position does not explain.
-    fn fit(&self, lesson: &Lesson, observer: &mut Observer) -> Result<(CrossFit, f64), TrainError> {
+    /// The closed form of the pyramid, and whether its features are those of a surface.
+    fn fit(&self, lesson: &Lesson, observer: &mut Observer) -> Result<(CrossFit, bool), TrainError> {
         let mut report = |done: usize| {
             let done = Some(done as f64 / (FOLDS + 2) as f64);
             let progress = Progress { done, ..Progress::stage(Stage::Fit, lesson.start) };
@@ -146,8 +143,8 @@ impl Product {
         report(0)?;
         let all: Vec<&Image> = lesson.pictures.iter().collect();
         let bank = FeatureBank::new(&all, FOLDS, &self.config.gaussian)?;
-        let unexplained = bank.unexplained_share();
-        Ok((CrossFit::new(bank, (0..FOLDS).collect(), lesson.pictures, &mut report)?, unexplained))
+        let surface = shows_surface(&bank);
+        Ok((CrossFit::new(bank, (0..FOLDS).collect(), lesson.pictures, &mut report)?, surface))
     }
 
     /// The closed forms of what experts see at each sight that the size of the pictures allows, with equal shares.

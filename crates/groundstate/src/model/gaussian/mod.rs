@@ -61,7 +61,7 @@ impl Default for GaussianConfig {
     fn default() -> Self {
         Self {
             dimensions: 64,
-            factors: 24,
+            factors: 48,
             pooled_weight: 0.5,
             ridge: 0.003,
             shift_px: 2,
@@ -259,7 +259,7 @@ impl Gaussian {
     /// The adjoint of [`Gaussian::unvary`] and of a product with the factors after it.
     fn whiten_adjoint(&self, slopes: &mut [Vec<f32>]) {
         self.multiply_factors(Backend::multiply_transposed_lower, slopes, &mut []);
-        // The directions are orthonormal, so taking them out is its own adjoint.
+        // 1 − U Uᵀ is its own adjoint.
         self.unvary(slopes);
     }
 
