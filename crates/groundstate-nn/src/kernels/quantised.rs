@@ -55,7 +55,7 @@ pub(crate) struct AddRows<'a, 'b> {
 }
 
 impl<'a> Quantised<'a> {
-    /// The `count` rows of each cell, of `k` values.
+    /// The `count` rows of each cell, of `k` values; no cells where there are no rows.
     fn cells(self, count: usize, k: usize) -> impl Iterator<Item = Self> {
         assert_eq!(self.values.len(), self.scales.len() * k, "every row has a scale");
         let cells = self.values.chunks_exact((count * k).max(1)).zip(self.scales.chunks_exact(count.max(1)));
