@@ -28,12 +28,6 @@ pub(crate) fn quantise(row: &[f32], to: &mut [i8]) -> f32 {
     scale
 }
 
-/// Sets numbers to those of bytes.
-pub(crate) struct WidenBytes<'a> {
-    pub(crate) bytes: &'a [i8],
-    pub(crate) to: &'a mut [f32],
-}
-
 /// Adds Σ row · vector over all cells, of every vector and row of a cell, to `to`: vectors × rows.
 pub(crate) struct Dots<'a, 'b> {
     /// Cells × rows × k.
@@ -63,24 +57,11 @@ impl<'a> Quantised<'a> {
     }
 }
 
-impl Task for WidenBytes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Self { bytes, to } = self;
-        assert_eq!(bytes.len(), to.len(), "there is a number for each");
-        let whole = to.len() / S::LANES * S::LANES;
-        // SAFETY: whole vectors inside the slices.
-        unsafe {
-            for at in (0..whole).step_by(S::LANES) {
-                S::store(to.as_mut_ptr().add(at), S::load_byte(bytes.as_ptr().add(at)));
-            }
-        }
-        for (to, &byte) in to[whole..].iter_mut().zip(&bytes[whole..]) {
-            *to = byte.into();
-        }
-    }
+/// Where groups of rows begin and how many these have: [`AT_ONCE`], then one each.
+#[inline(always)]
+fn groups(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    let whole = count / AT_ONCE * AT_ONCE;
+    (0..whole).step_by(AT_ONCE).map(|first| (first, AT_ONCE)).chain((whole..count).map(|first| (first, 1)))
 }
 
 impl Task for Dots<'_, '_> {
@@ -94,16 +75,13 @@ impl Task for Dots<'_, '_> {
         for (cell, rows) in rows.cells(count, k).enumerate() {
             for (vector, to) in vectors.iter().zip(to.chunks_exact_mut(count)) {
                 let x = &vector[cell * k..(cell + 1) * k];
-                let mut first = 0;
-                // SAFETY: passed on.
-                unsafe {
-                    while first + AT_ONCE <= count {
-                        add_dots::<S, AT_ONCE>(rows, first, x, to);
-                        first += AT_ONCE;
-                    }
-                    while first < count {
-                        add_dots::<S, 1>(rows, first, x, to);
-                        first += 1;
+                for (first, rows_at_once) in groups(count) {
+                    // SAFETY: passed on.
+                    unsafe {
+                        match rows_at_once {
+                            AT_ONCE => add_dots::<S, AT_ONCE>(rows, first, x, to),
+                            _ => add_dots::<S, 1>(rows, first, x, to),
+                        }
                     }
                 }
             }
@@ -147,16 +125,13 @@ impl Task for AddRows<'_, '_> {
         for (cell, rows) in rows.cells(count, k).enumerate() {
             for (vector, factors) in vectors.iter_mut().zip(factors.chunks_exact(count)) {
                 let x = &mut vector[cell * k..(cell + 1) * k];
-                let mut first = 0;
-                // SAFETY: passed on.
-                unsafe {
-                    while first + AT_ONCE <= count {
-                        add_rows::<S, AT_ONCE>(rows, first, factors, x);
-                        first += AT_ONCE;
-                    }
-                    while first < count {
-                        add_rows::<S, 1>(rows, first, factors, x);
-                        first += 1;
+                for (first, rows_at_once) in groups(count) {
+                    // SAFETY: passed on.
+                    unsafe {
+                        match rows_at_once {
+                            AT_ONCE => add_rows::<S, AT_ONCE>(rows, first, factors, x),
+                            _ => add_rows::<S, 1>(rows, first, factors, x),
+                        }
                     }
                 }
             }

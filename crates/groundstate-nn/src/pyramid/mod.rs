@@ -173,14 +173,14 @@ impl Pyramid {
         let mut inner = Planes::zeros(width, height, 2 + self.channels);
         let rows_of = |band: usize, rows: usize, each: usize| band * BAND * each..(band * BAND * each + rows);
         let row = inner.row_pitch();
-        inner.rows_mut().par_chunks_mut(BAND * scale.pool * row).enumerate().for_each(|(band, to)| {
+        inner.bands_mut(BAND * scale.pool).enumerate().for_each(|(band, to)| {
             let rows = rows_of(band, to.len() / row / scale.pool, 1);
             let weights = &weights[rows.start * cell_row..rows.end * cell_row];
             self.backend.run(Backward { scale, planes, rows, weights, to });
         });
         let mut outer = Planes::zeros(width, height, self.channels);
         let row = outer.row_pitch();
-        outer.rows_mut().par_chunks_mut(BAND * scale.pool * row).enumerate().for_each(|(band, to)| {
+        outer.bands_mut(BAND * scale.pool).enumerate().for_each(|(band, to)| {
             let rows = rows_of(band, to.len() / row, scale.pool);
             self.backend.run(Adjoint { scale, from: &inner, rows, weights, to });
         });

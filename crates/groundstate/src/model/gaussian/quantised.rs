@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use groundstate_nn::{Backend, Quantised, lower_lengths, quantise, quantise_lower};
+use groundstate_nn::{Quantised, lower_lengths, quantise, quantise_lower};
 use rayon::prelude::*;
 
 use super::GaussianError;
@@ -41,6 +41,12 @@ impl QuantisedRows {
         self.scales.push(quantise(row, &mut self.values[first..]));
     }
 
+    /// Adds rows of further cells.
+    pub(super) fn append(&mut self, other: &Self) {
+        self.values.extend_from_slice(&other.values);
+        self.scales.extend_from_slice(&other.scales);
+    }
+
     /// The rows of some of `all` cells.
     pub(crate) fn of_cells(&self, some: Range<usize>, all: usize) -> Quantised<'_> {
         let (values, scales) = (self.values.len() / all, self.scales.len() / all);
@@ -63,9 +69,9 @@ impl QuantisedRows {
 
 /// Rows of k values in single precision.
 pub(super) fn dequantise(rows: Quantised, k: usize, to: &mut [f32]) {
-    Backend::detect().widen_bytes(rows.values, to);
-    for (row, scale) in to.chunks_exact_mut(k).zip(rows.scales) {
-        row.iter_mut().for_each(|value| *value *= scale);
+    let rows = rows.values.chunks_exact(k).zip(rows.scales);
+    for (to, (row, scale)) in to.chunks_exact_mut(k).zip(rows) {
+        to.iter_mut().zip(row).for_each(|(to, &value)| *to = f32::from(value) * scale);
     }
 }
 

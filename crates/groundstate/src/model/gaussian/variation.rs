@@ -71,24 +71,19 @@ impl Variation {
         }
         let (length, k) = (copies.length(), copies.k());
         let starts: Vec<usize> = (0..length / k).step_by(CELLS).collect();
-        let blocks: Vec<(Vec<f32>, Vec<f32>)> = starts
+        let blocks: Vec<(QuantisedRows, Vec<f32>)> = starts
             .par_iter()
             .map(|&start| {
                 let cells = start..(start + CELLS).min(length / k);
-                directions_and_coordinates(copies, cells, sample, &mixing, count)
+                let (directions, coordinates) =
+                    directions_and_coordinates(copies, cells, sample, &mixing, count);
+                (by_direction(&directions, k, count), coordinates)
             })
             .collect();
         let mut directions = QuantisedRows::default();
         let mut coordinates = vec![0f32; copies.count() * count];
-        let mut row = Vec::new();
-        for (of_directions, of_coordinates) in &blocks {
-            for cell in of_directions.chunks_exact(k * count) {
-                for j in 0..count {
-                    row.clear();
-                    row.extend(cell[j..].iter().step_by(count));
-                    directions.push(&row);
-                }
-            }
+        for (of_cells, of_coordinates) in &blocks {
+            directions.append(of_cells);
             coordinates.iter_mut().zip(of_coordinates).for_each(|(sum, value)| *sum += value);
         }
         centre(&mut coordinates, count);
@@ -138,6 +133,20 @@ fn directions_and_coordinates(
         backend.add_product(copies, directions, count, &mut coordinates);
     }
     (directions, coordinates)
+}
+
+/// The rows that directions have at some cells, of which `values` are cells × k × directions.
+fn by_direction(values: &[f32], k: usize, count: usize) -> QuantisedRows {
+    let mut rows = QuantisedRows::default();
+    let mut row = Vec::with_capacity(k);
+    for cell in values.chunks_exact(k * count) {
+        for j in 0..count {
+            row.clear();
+            row.extend(cell[j..].iter().step_by(count));
+            rows.push(&row);
+        }
+    }
+    rows
 }
 
 /// Subtracts the mean row.
