@@ -18,6 +18,9 @@ pub enum Activation {
 /// Slope of [`Activation::LeakyRelu`] below zero.
 pub const LEAKY_SLOPE: f32 = 0.2;
 
+/// Added to Σ(w − mean)² of standardised weights, so that constant ones divide by no zero; the value of Brock et al. 2021.
+pub(crate) const STANDARDISE_EPSILON: f64 = 1e-4;
+
 /// One layer. Arrays are f32, laid out `n, height, width, channels`, channels fastest.
 ///
 /// # Shapes

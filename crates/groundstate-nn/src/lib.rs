@@ -77,7 +77,6 @@ pub mod plain;
 mod pyramid;
 mod real;
 mod simd;
-mod standardise;
 
 pub use executor::{Executor, ExecutorOptions, Purpose};
 pub use kernels::Backend;

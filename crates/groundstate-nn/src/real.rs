@@ -1,4 +1,4 @@
-//! The two precisions that the plain executor and the weight standardisation run in.
+//! The two precisions that the plain executor runs in.
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 

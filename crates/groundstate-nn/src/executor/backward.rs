@@ -187,10 +187,10 @@ impl Executor {
             Input::Tangent => self.nodes[i].buffers.tangent.ptr(),
         });
         let (Step::Convolution(convolution), Some(x)) = (&mut self.nodes[index].step, x) else { return };
-        let Convolution { correlation, tensors, stored, d_acting, d_bias, .. } = &mut **convolution;
+        let Convolution { correlation, tensors, standardised, d_acting, d_bias, .. } = &mut **convolution;
         let plan = correlation.as_ref().expect("planned for this purpose");
         let operands = Operands { images: self.images, x: Given(x), g: Given(g) };
-        let d_weight = match stored {
+        let d_weight = match standardised {
             Some(_) => d_acting.as_mut_slice(),
             None => &mut gradient.tensors[tensors.weight].data,
         };

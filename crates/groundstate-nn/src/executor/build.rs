@@ -4,6 +4,7 @@ use super::convolution::Pass;
 use super::correlation::CorrelationPlan;
 use super::entry::{Entry, PictureGradient, only_reader};
 use super::layout::Layout;
+use super::standardise::Standardised;
 use super::{ExecutorOptions, Purpose};
 use crate::buffer::Buffer;
 use crate::kernels::Kernels;
@@ -70,8 +71,8 @@ pub(super) struct Convolution {
     pub(super) correlation: Option<CorrelationPlan>,
     /// Biases, padded.
     pub(super) bias: Buffer,
-    /// What the acting weights are made of, where they are standardised.
-    pub(super) stored: Option<Stored>,
+    /// Where weights are standardised, what their gradient is made of; empty without one.
+    pub(super) standardised: Option<Standardised>,
     /// Gradient of standardised weights as they act, `taps, in, out` (holds these weights during `load`; empty
     /// if there are none), and of the bias.
     pub(super) d_acting: Buffer,
@@ -80,12 +81,6 @@ pub(super) struct Convolution {
     pub(super) taps: usize,
     /// Padded channels of the input's gradient.
     pub(super) input_width: usize,
-}
-
-/// Weights and gains as they were loaded.
-pub(super) struct Stored {
-    pub(super) weight: Buffer,
-    pub(super) gain: Buffer,
 }
 
 /// One input of a layer without parameters.
@@ -147,8 +142,7 @@ pub(super) fn nodes(
                         PictureGradient::new(kernels, form, &gradient_layout, to, entry.picture(), depth)
                     }),
                     bias: Buffer::zeros(layout.stride),
-                    stored: standardise
-                        .then(|| Stored { weight: Buffer::zeros(weights), gain: Buffer::zeros(out) }),
+                    standardised: (*standardise && correlation).then(|| Standardised::zeros(weights, out)),
                     d_acting: Buffer::zeros(if *standardise { weights } else { 0 }),
                     d_bias: vec![0.0; out],
                     taps,

@@ -12,6 +12,7 @@ mod entry;
 mod forward;
 mod layout;
 mod second_order;
+mod standardise;
 mod weights;
 mod workers;
 
@@ -181,7 +182,7 @@ impl Executor {
         self.backend
     }
 
-    /// Bytes of all buffers: values and gradients of each node, packed weights, and scratch for each thread.
+    /// Bytes of all buffers: values and gradients of each node, packed and standardised weights, and scratch for each thread.
     pub fn memory_bytes(&self) -> usize {
         let nodes: usize = self.nodes.iter().map(Node::len).sum();
         let maps = self.energies.len() + self.gradient_map.len();
@@ -308,7 +309,8 @@ impl Node {
         let weights = self.convolution().map_or(0, |c| {
             let backward = c.backward.as_ref().map_or(0, |p| p.weights.len());
             let picture = c.picture.as_ref().map_or(0, |p| p.len());
-            c.forward.weights.len() + backward + picture + c.bias.len()
+            let standardised = c.standardised.as_ref().map_or(0, |s| s.unit.len() + s.factor.len());
+            c.forward.weights.len() + backward + picture + c.bias.len() + c.d_acting.len() + standardised
         });
         self.map_len() + weights
     }

@@ -1,13 +1,12 @@
 //! Parameters in, gradients out: standardisation, padding and packing around the kernels.
 
-use super::build::{Convolution, Node, Step, Stored};
+use super::build::{Convolution, Node, Step};
+use super::standardise::{GROUP, Gradients, Standardise, StandardiseGradient};
 use super::{Done, Executor};
-use crate::buffer::Buffer;
 use crate::kernels::Task;
 use crate::kernels::winograd::WeightRows;
 use crate::parameters::Parameters;
 use crate::simd::Simd;
-use crate::standardise::{GROUP, standardise_gradient_group, standardise_group};
 
 /// Channels that one task packs.
 const CHANNELS: usize = 16;
@@ -34,7 +33,7 @@ impl Loading {
         for (index, node) in nodes.iter().enumerate() {
             let Some(convolution) = node.convolution() else { continue };
             let out = node.layout.channels;
-            if convolution.stored.is_some() {
+            if convolution.tensors.gain.is_some() {
                 loading.standardised.extend((0..out).step_by(GROUP).map(|first| (index, first)));
             }
             let rows = |count: usize| (0..count).step_by(CHANNELS);
@@ -86,25 +85,14 @@ impl Executor {
         self.loaded = true;
     }
 
-    /// Keeps a group of weights and standardises it.
+    /// Standardises a group of a convolution's weights.
     fn standardise(&self, index: usize, first: usize, parameters: &Parameters) {
         let Some(convolution) = self.nodes[index].convolution() else { return };
-        let (Some(Stored { weight: kept, gain: kept_gain }), Some(gain)) =
-            (&convolution.stored, convolution.tensors.gain)
-        else {
-            return;
-        };
+        let Some(gain) = convolution.tensors.gain else { return };
         let weight = &parameters.tensors[convolution.tensors.weight].data;
         let gain = &parameters.tensors[gain].data;
-        let (out, count) = (gain.len(), GROUP.min(gain.len() - first));
-        // SAFETY: all buffers are as long as the weights, or the gains; each task has its own group of channels.
-        unsafe {
-            for at in (first..weight.len()).step_by(out) {
-                kept.ptr().add(at).copy_from_nonoverlapping(weight[at..].as_ptr(), count);
-            }
-            kept_gain.ptr().add(first).copy_from_nonoverlapping(gain[first..].as_ptr(), count);
-            self.backend.run(Standardise { weight, gain, first, acting: convolution.d_acting.ptr() });
-        }
+        let (acting, kept) = (convolution.d_acting.ptr(), convolution.standardised.as_ref());
+        self.backend.run(Standardise { weight, gain, first, acting, kept });
     }
 
     /// Packs some rows of one convolution's weights.
@@ -114,9 +102,9 @@ impl Executor {
     unsafe fn pack(&self, index: usize, packing: Packing, parameters: &Parameters, scratch: *mut f32) {
         let node = &self.nodes[index];
         let Some(convolution) = node.convolution() else { return };
-        let Convolution { tensors, forward, backward, picture, stored, d_acting, taps, input_width, .. } =
+        let Convolution { tensors, forward, backward, picture, d_acting, taps, input_width, .. } =
             convolution;
-        let acting = match stored {
+        let acting = match tensors.gain {
             Some(_) => d_acting.as_slice(),
             None => &parameters.tensors[tensors.weight].data,
         };
@@ -168,65 +156,18 @@ impl Executor {
     /// through the standardisation.
     pub(super) fn finish_gradients(&self, gradient: &mut Parameters) {
         for convolution in self.nodes.iter().filter_map(Node::convolution) {
-            let Convolution { tensors, stored, d_acting, d_bias, .. } = convolution;
+            let Convolution { tensors, standardised, d_acting, d_bias, .. } = convolution;
             let to = &mut gradient.tensors[tensors.bias].data;
             to.iter_mut().zip(d_bias).for_each(|(d, &b)| *d += b);
-            let (Some(gain), Some(stored)) = (tensors.gain, stored) else { continue };
+            let (Some(gain), Some(kept)) = (tensors.gain, standardised) else { continue };
             let (d_weight, d_gain) = two(&mut gradient.tensors, tensors.weight, gain);
-            assert_eq!((d_weight.data.len(), d_gain.data.len()), (stored.weight.len(), stored.gain.len()));
-            let to = Gradients { weight: d_weight.data.as_mut_ptr(), gain: d_gain.data.as_mut_ptr() };
-            self.workers.run(stored.gain.len().div_ceil(GROUP), |task, _| {
-                self.backend.run(StandardiseGradient { stored, d_acting, first: task * GROUP, to });
+            let (d_weight, d_gain) = (&mut d_weight.data, &mut d_gain.data);
+            assert_eq!((d_weight.len(), d_gain.len()), (kept.unit.len(), kept.factor.len()));
+            let to = Gradients { weight: d_weight.as_mut_ptr(), gain: d_gain.as_mut_ptr() };
+            self.workers.run(kept.factor.len().div_ceil(GROUP), |task, _| {
+                self.backend.run(StandardiseGradient { kept, d_acting, first: task * GROUP, to });
             });
         }
-    }
-}
-
-/// Where standardised weights' gradients go. Tasks share them by groups of channels.
-#[derive(Clone, Copy)]
-struct Gradients {
-    weight: *mut f32,
-    gain: *mut f32,
-}
-
-// SAFETY: tasks touch different channels.
-unsafe impl Sync for Gradients {}
-
-/// [`standardise_group`].
-struct Standardise<'a> {
-    weight: &'a [f32],
-    gain: &'a [f32],
-    first: usize,
-    acting: *mut f32,
-}
-
-impl Task for Standardise<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: whoever makes the task has this group of channels for itself.
-        unsafe { standardise_group(self.weight, self.gain, self.first, self.acting) }
-    }
-}
-
-/// [`standardise_gradient_group`].
-struct StandardiseGradient<'a> {
-    stored: &'a Stored,
-    d_acting: &'a Buffer,
-    first: usize,
-    to: Gradients,
-}
-
-impl Task for StandardiseGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Self { stored: Stored { weight, gain }, d_acting, first, to } = self;
-        let stored = (weight.as_slice(), gain.as_slice());
-        // SAFETY: as above.
-        unsafe { standardise_gradient_group(stored, d_acting.as_slice(), first, to.weight, to.gain) }
     }
 }
 

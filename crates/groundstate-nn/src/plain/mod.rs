@@ -9,15 +9,17 @@ mod fit;
 mod forward;
 pub(crate) mod plane;
 mod pyramid;
+mod standardise;
 
 pub use crate::real::Real;
 pub use pyramid::Pyramid;
+
+use standardise::{standardise, standardise_gradient};
 
 use crate::layer::Activation;
 use crate::layer::LEAKY_SLOPE;
 use crate::network::{Network, NetworkError};
 use crate::parameters::Parameters;
-use crate::standardise::{standardise, standardise_gradient};
 
 /// One array per parameter tensor, in the order of [`Parameters`].
 pub type Tensors<T> = Vec<Vec<T>>;
@@ -107,17 +109,9 @@ impl<'a, T: Real> Plain<'a, T> {
         let mut gradient = acting.clone();
         for place in self.network.conv_tensors().into_iter().flatten() {
             if let Some(gain) = place.gain {
-                let mut d_weight = vec![T::ZERO; self.stored[place.weight].len()];
-                let mut d_gain = vec![T::ZERO; self.stored[gain].len()];
-                standardise_gradient(
-                    &self.stored[place.weight],
-                    &self.stored[gain],
-                    &acting[place.weight],
-                    &mut d_weight,
-                    &mut d_gain,
-                );
-                gradient[place.weight] = d_weight;
-                gradient[gain] = d_gain;
+                let (weight, gains) = (&self.stored[place.weight], &self.stored[gain]);
+                (gradient[place.weight], gradient[gain]) =
+                    standardise_gradient(weight, gains, &acting[place.weight]);
             }
         }
         gradient
