@@ -219,7 +219,8 @@ fn layouts(
         let apart = blocked && index == 0;
         let gradient = if network.nodes().iter().any(convolves) && !apart { padded } else { stride };
         let layout = |stride| Layout::new(sizes[index], channels, stride, multiple);
-        (layout(stride), layout(gradient))
+        let gradient = if apart { layout(gradient).with_room() } else { layout(gradient) };
+        (layout(stride), gradient)
     };
     network.nodes().iter().enumerate().map(layout).collect()
 }

@@ -2,8 +2,9 @@
 //! gradient is computed for the picture's channels only.
 //!
 //! A picture has so few channels that those of 2×2 pixels fit one or two vectors. Their gradient reads one window
-//! of the convolution's outputs; places that a pixel does not reach have weights of zero. Two steps fall away:
-//! the gradient of coordinates, and vectors that are mostly padding.
+//! of the convolution's outputs; places that a pixel does not reach have weights of zero. With stride 2, blocks that
+//! begin a pixel before the picture have none of these: all of their pixels reach the same outputs. Two steps fall
+//! away: the gradient of coordinates, and vectors that are mostly padding.
 
 use super::convolution::Pass;
 use super::layout::Layout;
@@ -93,10 +94,12 @@ pub(super) struct PictureGradient {
     out: usize,
 }
 
-/// The outputs that the pixels of a block reach, along one side.
+/// The blocks along one side, and the outputs that their pixels reach.
 #[derive(Clone, Copy)]
 struct Window {
-    /// The first, counted from the block's number times `step`.
+    /// First pixel of block 0.
+    start: isize,
+    /// First output of a block, counted from its number times `step`.
     first: isize,
     length: usize,
     step: usize,
@@ -105,10 +108,17 @@ struct Window {
 impl Window {
     /// Pixel r meets output o with kernel row r + pad − stride · o.
     fn new(kernel: usize, stride: usize) -> Window {
-        let (kernel, pad, step) = (kernel as isize, padding(kernel) as isize, stride as isize);
-        let first = -(kernel - 1 - pad).div_euclid(step);
-        let last = (BLOCK as isize - 1 + pad).div_euclid(step);
-        Window { first, length: (last - first + 1) as usize, step: BLOCK / stride }
+        let (kernel, pad) = (kernel as isize, padding(kernel) as isize);
+        let start = if stride == BLOCK { -pad } else { 0 };
+        let output = |pixel: isize| (pixel + pad).div_euclid(stride as isize);
+        let first = output(start - kernel) + 1;
+        let last = output(start + BLOCK as isize - 1);
+        Window { start, first, length: (last - first + 1) as usize, step: BLOCK / stride }
+    }
+
+    /// Blocks that cover so many pixels.
+    fn blocks(self, pixels: usize) -> usize {
+        pixels.saturating_add_signed(-self.start).div_ceil(BLOCK)
     }
 }
 
@@ -129,11 +139,11 @@ impl PictureGradient {
             input: output.at(window.first, window.first),
             input_row: window.step * output.row,
             input_col: window.step * output.stride,
-            output: picture.at(0, 0),
+            output: picture.at(window.start, window.start),
             output_row: BLOCK * picture.row,
             output_col: BLOCK * picture.stride,
-            rows: picture.height / BLOCK,
-            cols: picture.width / BLOCK,
+            rows: window.blocks(picture.height),
+            cols: window.blocks(picture.width),
             run_len: window.length * output.stride,
             runs: window.length,
             run_stride: output.row,
@@ -163,7 +173,7 @@ impl PictureGradient {
         // The kernel's row (or column) that leads from pixel `a` of a block to place `place` of the window.
         let tap = |a: usize, place: usize| {
             let output = window.first + place as isize;
-            let tap = (a + padding(kernel)) as isize - stride as isize * output;
+            let tap = window.start + (a + padding(kernel)) as isize - stride as isize * output;
             usize::try_from(tap).ok().filter(|&tap| tap < kernel)
         };
         for place in 0..window.length * window.length {

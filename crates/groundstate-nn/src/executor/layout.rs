@@ -30,6 +30,13 @@ impl Layout {
         Layout { height, width, channels, stride, row, image }
     }
 
+    /// The same with a pixel more behind each row, which blocks that reach over the border may spoil.
+    pub(super) fn with_room(self) -> Layout {
+        let rows = self.image / self.row;
+        let row = self.row + self.stride;
+        Layout { row, image: rows * row, ..self }
+    }
+
     /// Offset of a pixel, from one before the image to one behind it.
     pub(super) fn at(&self, y: isize, x: isize) -> usize {
         debug_assert!(y >= -1 && x >= -1);

@@ -25,7 +25,7 @@ pub(crate) enum Epilogue {
     /// One term of a node's adjoint.
     Combine(Combine),
     /// Copies the sums of a block of 2×2 pixels, row by row, to where they belong. The pixel behind the block
-    /// may be spoilt: blocks of a row are to be finished from left to right, with a pixel of border behind.
+    /// may be spoilt: blocks of a row are to be finished from left to right, with a pixel of room behind.
     Block {
         target: *mut f32,
         /// Values from row to row of pixels.
