@@ -282,8 +282,10 @@ fn large_pictures_that_go_through_in_groups_change_no_bit() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let wide = |channels| middle(channels, standardised(conv(1, channels, 3, 1, Activation::Silu)));
-    // Weight gradients of small maps are shared out by channels, those of large ones by tiles.
+    // Weight gradients of small maps are shared out by channels, those of large ones by tiles. Of large pictures each
+    // thread takes its own while there are enough.
     let cases = [
+        Case::new(everything(16), 3, 192, 160),
         Case::new(everything(20), 3, 24, 20),
         Case::new(wide(128), 1, 16, 16),
         Case::new(wide(128), 1, 8, 8),

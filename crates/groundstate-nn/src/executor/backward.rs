@@ -3,6 +3,7 @@
 use super::build::{Convolution, Node, Step};
 use super::correlation::Operands;
 use super::forward::{Given, Written};
+use super::workers::Crew;
 use super::{Done, Executor};
 use crate::kernels::epilogue::{Combine, Epilogue};
 use crate::parameters::Parameters;
@@ -26,20 +27,29 @@ impl Target {
 
 impl Executor {
     pub(super) fn run_input_gradient(&mut self, de: &[f32]) {
-        for span in self.groups() {
-            self.span = span;
-            self.recur(de, Target::Picture, None);
-        }
-        self.span = 0..self.images;
+        self.check_weights(de);
+        self.workers.in_groups(self.images, self.group, |crew| {
+            self.seed(crew, de, Target::Picture);
+            for index in (0..self.nodes.len()).rev() {
+                if Target::Picture.wants(&self.nodes[index]) {
+                    self.pull_back_to_picture(crew, index);
+                    self.pull_back_to_inputs(crew, index, Target::Picture);
+                }
+            }
+        });
         self.read_gradient_map();
         self.done = Done::InputGradient;
+    }
+
+    fn check_weights(&self, de: &[f32]) {
+        assert_eq!(de.len(), self.images * self.map_len(), "one weight per local energy of the last forward");
     }
 
     fn read_gradient_map(&mut self) {
         let map = Written(self.gradient_map.as_mut_ptr());
         let (layout, gradient) = (self.nodes[0].gradient_layout, self.nodes[0].buffers.gradient.as_slice());
         let (channels, row_len) = (layout.channels, layout.width * layout.channels);
-        self.rows(&layout, |row, from| {
+        self.rows(&self.workers.all(0..self.images), &layout, |row, from| {
             // SAFETY: the map has this row, which one task writes.
             let to = unsafe { map.slice(row * row_len, row_len) };
             let from = &gradient[from..from + layout.width * layout.stride];
@@ -55,41 +65,36 @@ impl Executor {
     pub(super) fn run_parameter_gradient(&mut self, de: &[f32], gradient: &mut Parameters) {
         self.clear_acting_gradients();
         self.done = Done::Energies;
-        self.recur(de, Target::Parameters, Some(gradient));
+        self.recur(de, Target::Parameters, gradient);
         self.finish_gradients(gradient);
     }
 
-    /// The reverse recursion. Each node's adjoint is complete when its first reader is done, since readers
-    /// come later in the list.
-    pub(super) fn recur(&mut self, de: &[f32], target: Target, mut gradient: Option<&mut Parameters>) {
-        assert_eq!(de.len(), self.images * self.map_len(), "one weight per local energy of the last forward");
-        self.seed(de, target);
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.fill(false);
+    /// Adjoints of all that depends on parameters, each followed by the weight gradient that it gives, while it is in
+    /// the cache.
+    pub(super) fn recur(&mut self, de: &[f32], target: Target, gradient: &mut Parameters) {
+        self.check_weights(de);
+        let all = 0..self.images;
+        self.seed(&self.workers.all(all.clone()), de, target);
         for index in (0..self.nodes.len()).rev() {
-            if !target.wants(&self.nodes[index]) {
-                continue;
-            }
-            if let Some(gradient) = &mut gradient {
+            if target.wants(&self.nodes[index]) {
                 self.correlate(index, Input::Value, gradient);
-            }
-            if target == Target::Picture {
-                self.pull_back_to_picture(index);
-            }
-            for slot in 0..self.nodes[index].inputs.len() {
-                let input = self.nodes[index].inputs[slot];
-                if target.wants(&self.nodes[input]) {
-                    let last = self.is_first_reader(index, slot, input);
-                    self.pull_back(index, slot, target, seen[input], last);
-                    seen[input] = true;
-                }
+                self.pull_back_to_inputs(&self.workers.all(all.clone()), index, target);
             }
         }
-        self.seen = seen;
+    }
+
+    /// Adds a node's terms to the adjoints of its inputs. Each is complete when its first reader is done, since readers
+    /// come later in the list.
+    fn pull_back_to_inputs(&self, crew: &Crew, index: usize, target: Target) {
+        for (slot, &input) in self.nodes[index].inputs.iter().enumerate() {
+            if target.wants(&self.nodes[input]) {
+                self.pull_back(crew, index, slot, target);
+            }
+        }
     }
 
     /// Writes the picture's adjoint, if this is the convolution that does so in blocks.
-    fn pull_back_to_picture(&self, index: usize) {
+    fn pull_back_to_picture(&self, crew: &Crew, index: usize) {
         let node = &self.nodes[index];
         let Some(picture) = node.convolution().and_then(|c| c.picture.as_ref()) else { return };
         let to = &self.nodes[0];
@@ -100,28 +105,36 @@ impl Executor {
             row,
             values: 2 * to.gradient_layout.channels,
         };
-        self.run_pass(&picture.pass, node.buffers.gradient.ptr(), strides, epilogue);
+        self.run_pass(crew, &picture.pass, node.buffers.gradient.ptr(), strides, epilogue);
     }
 
-    /// Whether no earlier input slot reads `input`.
-    fn is_first_reader(&self, index: usize, slot: usize, input: usize) -> bool {
-        !self.nodes[index].inputs[..slot].contains(&input)
-            && !self.nodes[..index].iter().any(|n| n.inputs.contains(&input))
+    /// Whether no earlier input slot reads what this one does.
+    fn is_first_reader(&self, index: usize, slot: usize) -> bool {
+        let (before, input) = self.nodes[index].inputs.split_at(slot);
+        !before.contains(&input[0]) && !self.nodes[..index].iter().any(|n| n.inputs.contains(&input[0]))
+    }
+
+    /// Whether another input slot has given a term to the adjoint of what this one reads.
+    fn is_given(&self, index: usize, slot: usize, target: Target) -> bool {
+        let (before, input) = self.nodes[index].inputs.split_at(slot);
+        let mut later = self.nodes[index + 1..].iter().filter(|n| target.wants(n));
+        before.contains(&input[0]) || later.any(|n| n.inputs.contains(&input[0]))
     }
 
     /// Adds one reader's term to the adjoint of one of its inputs.
-    fn pull_back(&self, index: usize, slot: usize, target: Target, accumulate: bool, last: bool) {
+    fn pull_back(&self, crew: &Crew, index: usize, slot: usize, target: Target) {
         let node = &self.nodes[index];
         let input = &self.nodes[node.inputs[slot]];
-        let combine = self.combine(input, target, accumulate, last);
+        let (given, last) = (self.is_given(index, slot, target), self.is_first_reader(index, slot));
+        let combine = self.combine(input, target, given, last);
         let strides = (node.gradient_layout.image, input.gradient_layout.image);
         let (from, epilogue) = (node.buffers.gradient.ptr(), Epilogue::Combine(combine));
         match &node.step {
             Step::Convolution(convolution) => {
                 let pass = convolution.backward.as_ref().expect("planned for this purpose");
-                self.run_pass(pass, from, strides, epilogue);
+                self.run_pass(crew, pass, from, strides, epilogue);
             }
-            Step::Linear(gathers) => self.run_gather(&gathers[slot].backward, from, strides, epilogue),
+            Step::Linear(gathers) => self.run_gather(crew, &gathers[slot].backward, from, strides, epilogue),
             Step::Image | Step::Coordinates | Step::NoiseLevel => {}
         }
     }
@@ -145,15 +158,15 @@ impl Executor {
     }
 
     /// Writes `de` as the adjoint of the energy map.
-    fn seed(&self, de: &[f32], target: Target) {
+    fn seed(&self, crew: &Crew, de: &[f32], target: Target) {
         let node = &self.nodes[self.nodes.len() - 1];
         let layout = node.gradient_layout;
         let epilogue = Epilogue::Combine(self.combine(node, target, false, true));
-        let rows = self.span.start * layout.height..self.span.end * layout.height;
+        let rows = crew.images.start * layout.height..crew.images.end * layout.height;
         for (row, de) in rows.clone().zip(de.chunks_exact(layout.width * layout.channels).skip(rows.start)) {
             let start = row / layout.height * layout.image + layout.at((row % layout.height) as isize, 0);
             for (x, de) in de.chunks_exact(layout.channels).enumerate() {
-                // SAFETY: the values of one pixel of the last node's buffers; no other thread runs. Where
+                // SAFETY: the values of one pixel of the last node's buffers; no other thread touches them. Where
                 // slope and bend are present the node is a convolution, and their layout is this one.
                 unsafe {
                     let at = start + x * layout.stride;

@@ -1,10 +1,9 @@
 //! Values: from the picture to the energies.
 
-use std::ops::Range;
-
 use super::build::{Buffers, Convolution, Linear, Node, Step};
 use super::convolution::{Method, Part, Pass, TASK_COST};
 use super::layout::Layout;
+use super::workers::Crew;
 use super::{Done, Executor};
 use crate::kernels::direct::Direct;
 use crate::kernels::epilogue::{Combine, Epilogue};
@@ -42,31 +41,23 @@ impl Executor {
             "noise levels: one per image if the network takes them, else none"
         );
         self.images = images;
-        for span in self.groups() {
-            self.span = span.clone();
+        self.workers.in_groups(images, self.group, |crew| {
             for index in 0..self.nodes.len() {
                 match &self.nodes[index].step {
-                    Step::Image => self.write_picture(x, |buffers| buffers.value.ptr()),
+                    Step::Image => self.write_picture(crew, x, |buffers| buffers.value.ptr()),
                     Step::Coordinates => {}
-                    Step::NoiseLevel => self.write_levels(index, noise_levels),
-                    Step::Convolution(convolution) => self.activate(index, convolution),
-                    Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.value.ptr()),
+                    Step::NoiseLevel => self.write_levels(crew, index, noise_levels),
+                    Step::Convolution(convolution) => self.activate(crew, index, convolution),
+                    Step::Linear(gathers) => self.gather_forward(crew, index, gathers, |b| b.value.ptr()),
                 }
             }
-        }
-        self.span = 0..images;
+        });
         self.read_energies();
         self.done = Done::Energies;
     }
 
-    /// The images of the last `forward` in groups.
-    pub(super) fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (images, group) = (self.images, self.group);
-        (0..images).step_by(group).map(move |first| first..(first + group).min(images))
-    }
-
     /// a = f(W ∗ x + b) of one convolution.
-    fn activate(&self, index: usize, convolution: &Convolution) {
+    fn activate(&self, crew: &Crew, index: usize, convolution: &Convolution) {
         let node = &self.nodes[index];
         let input = &self.nodes[node.inputs[0]];
         let epilogue = Epilogue::Activate {
@@ -77,22 +68,29 @@ impl Executor {
             curvature: node.buffers.curvature.ptr_or_null(),
         };
         let images = (input.layout.image, node.layout.image);
-        self.run_pass(&convolution.forward, input.buffers.value.ptr(), images, epilogue);
+        self.run_pass(crew, &convolution.forward, input.buffers.value.ptr(), images, epilogue);
     }
 
-    /// Runs one convolution over the images of the span. `x` and the epilogue are at image 0; `strides` are the values
+    /// Runs one convolution over the images of the crew. `x` and the epilogue are at image 0; `strides` are the values
     /// per image of the input and of the output.
-    pub(super) fn run_pass(&self, pass: &Pass, x: *const f32, strides: (usize, usize), epilogue: Epilogue) {
+    pub(super) fn run_pass(
+        &self,
+        crew: &Crew,
+        pass: &Pass,
+        x: *const f32,
+        strides: (usize, usize),
+        epilogue: Epilogue,
+    ) {
         let (kernels, weights) = (self.kernels, &pass.weights);
-        let x = Given(x);
+        let (x, start) = (Given(x), crew.images.start);
         match &pass.method {
             Method::Winograd { parts, plain } => {
                 let geometry = &parts[0].geometry;
-                let tiles = self.span.len() * geometry.tiles();
-                let start = self.span.start * geometry.tiles();
-                let Shares { block, columns } = self.shares(geometry, parts.len(), tiles);
+                let tiles = crew.images.len() * geometry.tiles();
+                let start = start * geometry.tiles();
+                let Shares { block, columns } = self.shares(crew, geometry, parts.len(), tiles);
                 let pairs = geometry.vectors.div_ceil(2);
-                self.workers.run(tiles.div_ceil(block) * columns * parts.len(), |task, scratch| {
+                crew.run(tiles.div_ceil(block) * columns * parts.len(), |task, scratch| {
                     let (task, part) = (task / parts.len(), &parts[task % parts.len()]);
                     let (first, share) = (task / columns * block, task % columns);
                     let count = block.min(tiles - first);
@@ -112,8 +110,8 @@ impl Executor {
             Method::Direct(parts) => {
                 let bands = |part: &Part<Direct>| part.geometry.rows.div_ceil(part.band(kernels.lanes));
                 let all: usize = parts.iter().map(bands).sum();
-                self.workers.run(self.span.len() * all, |task, _| {
-                    let (image, mut band) = (self.span.start + task / all, task % all);
+                crew.run(crew.images.len() * all, |task, _| {
+                    let (image, mut band) = (start + task / all, task % all);
                     let mut parts = parts.iter();
                     let mut part = parts.next().expect("a pass has parts");
                     while band >= bands(part) {
@@ -135,9 +133,9 @@ impl Executor {
 
     /// How the threads share tiles: those of one block by their output channels, so that each reads weights of its own,
     /// more by tiles, fewer than a block holds if threads would otherwise be idle.
-    fn shares(&self, geometry: &Winograd, parts: usize, tiles: usize) -> Shares {
+    fn shares(&self, crew: &Crew, geometry: &Winograd, parts: usize, tiles: usize) -> Shares {
         let cost = geometry.places() * geometry.depth() * geometry.vectors * self.kernels.lanes;
-        let tasks = (tiles * cost / TASK_COST).clamp(1, self.workers.count());
+        let tasks = (tiles * cost / TASK_COST).clamp(1, crew.count());
         if tiles <= geometry.block {
             return Shares { block: tiles, columns: tasks.div_ceil(parts).min(geometry.vectors.div_ceil(2)) };
         }
@@ -148,6 +146,7 @@ impl Executor {
     /// Runs the gathers of a layer without parameters on the buffers that `which` picks.
     pub(super) fn gather_forward(
         &self,
+        crew: &Crew,
         index: usize,
         gathers: &[Linear],
         which: impl Fn(&Buffers) -> *mut f32,
@@ -159,13 +158,14 @@ impl Executor {
             let mut combine = Combine::store(which(&node.buffers));
             combine.accumulate = gather.accumulate;
             let strides = (from.layout.image, node.layout.image);
-            self.run_gather(forward, which(&from.buffers), strides, Epilogue::Combine(combine));
+            self.run_gather(crew, forward, which(&from.buffers), strides, Epilogue::Combine(combine));
         }
     }
 
-    /// Runs one gather over the images of the span; arguments as in [`Executor::run_pass`].
+    /// Runs one gather over the images of the crew; arguments as in [`Executor::run_pass`].
     pub(super) fn run_gather(
         &self,
+        crew: &Crew,
         gather: &Gather,
         x: *const f32,
         strides: (usize, usize),
@@ -173,9 +173,9 @@ impl Executor {
     ) {
         let x = Given(x);
         let band = (GATHER_TASK / (gather.cols * gather.channels)).clamp(1, gather.rows);
-        let bands = gather.rows.div_ceil(band);
-        self.workers.run(self.span.len() * bands, |task, _| {
-            let (image, first) = (self.span.start + task / bands, task % bands * band);
+        let (bands, start) = (gather.rows.div_ceil(band), crew.images.start);
+        crew.run(crew.images.len() * bands, |task, _| {
+            let (image, first) = (start + task / bands, task % bands * band);
             let rows = first..(first + band).min(gather.rows);
             let epilogue = epilogue.image(image * strides.1);
             // SAFETY: planned for these buffers; each task has its own rows of one image.
@@ -214,12 +214,12 @@ impl Executor {
         }
     }
 
-    /// Copies the span's pictures of `x` into the padded buffer that `which` picks, at the picture's home.
-    pub(super) fn write_picture(&self, x: &[f32], which: impl Fn(&Buffers) -> *mut f32) {
+    /// Copies the crew's pictures of `x` into the padded buffer that `which` picks, at the picture's home.
+    pub(super) fn write_picture(&self, crew: &Crew, x: &[f32], which: impl Fn(&Buffers) -> *mut f32) {
         let (channels, (home, first)) = (self.nodes[0].layout.channels, self.nodes[0].home);
         let (layout, buffer) = (self.nodes[home].layout, which(&self.nodes[home].buffers));
         let (buffer, stride) = (Written(buffer), layout.stride);
-        self.rows(&layout, |row, to| {
+        self.rows(crew, &layout, |row, to| {
             let x = &x[row * layout.width * channels..][..layout.width * channels];
             // SAFETY: each row of pixels of the buffer is written by one task.
             let to = unsafe { buffer.slice(to + first, layout.width * stride - first) };
@@ -236,11 +236,11 @@ impl Executor {
         });
     }
 
-    /// Calls `each` for all rows of pixels of the span, with the row's number, counted through all images, and its
+    /// Calls `each` for all rows of pixels of the crew's images, with the row's number, counted through all images, and its
     /// offset in a buffer of this layout.
-    pub(super) fn rows(&self, layout: &Layout, each: impl Fn(usize, usize) + Sync) {
-        let rows = self.span.start * layout.height..self.span.end * layout.height;
-        self.workers.run(rows.len().div_ceil(ROWS), |task, _| {
+    pub(super) fn rows(&self, crew: &Crew, layout: &Layout, each: impl Fn(usize, usize) + Sync) {
+        let rows = crew.images.start * layout.height..crew.images.end * layout.height;
+        crew.run(rows.len().div_ceil(ROWS), |task, _| {
             let first = rows.start + task * ROWS;
             for row in first..(first + ROWS).min(rows.end) {
                 let (image, y) = (row / layout.height, row % layout.height);
@@ -249,16 +249,15 @@ impl Executor {
         });
     }
 
-    fn write_levels(&mut self, index: usize, levels: &[f32]) {
+    fn write_levels(&self, crew: &Crew, index: usize, levels: &[f32]) {
         let (home, channel) = self.nodes[index].home;
         let layout = self.nodes[home].layout;
-        let images = self.nodes[home].buffers.value.as_mut_slice().chunks_exact_mut(layout.image);
-        for (image, &level) in images.zip(levels).take(self.span.end).skip(self.span.start) {
-            for y in 0..layout.height {
-                let from = layout.at(y as isize, 0) + channel;
-                image[from..].iter_mut().step_by(layout.stride).take(layout.width).for_each(|v| *v = level);
-            }
-        }
+        let value = Written(self.nodes[home].buffers.value.ptr());
+        self.rows(crew, &layout, |row, to| {
+            // SAFETY: each row of pixels of the buffer is written by one task.
+            let to = unsafe { value.slice(to + channel, layout.width * layout.stride - channel) };
+            to.iter_mut().step_by(layout.stride).for_each(|v| *v = levels[row / layout.height]);
+        });
     }
 }
 

@@ -16,7 +16,6 @@ mod standardise;
 mod weights;
 mod workers;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use build::{Node, Step};
@@ -87,12 +86,8 @@ pub struct Executor {
     images: usize,
     /// Those that go through the layers together: as many as stay in the cache from layer to layer.
     group: usize,
-    /// Those that are worked on now.
-    span: Range<usize>,
     done: Done,
     loaded: bool,
-    /// Nodes whose adjoint has a term already, during a recursion.
-    seen: Vec<bool>,
     energies: Vec<f32>,
     gradient_map: Vec<f32>,
 }
@@ -156,10 +151,8 @@ impl Executor {
             shared,
             images: 0,
             group,
-            span: 0..0,
             done: Done::Nothing,
             loaded: false,
-            seen: vec![false; network.nodes().len()],
             energies: vec![0.0; batch * map_height * map_width * network.output_channels()],
             gradient_map: vec![0.0; if gradient { batch * picture } else { 0 }],
         };

@@ -7,6 +7,7 @@
 
 use super::backward::{Input, Target};
 use super::build::Step;
+use super::workers::Crew;
 use super::{Done, Executor};
 use crate::kernels::epilogue::Epilogue;
 use crate::parameters::Parameters;
@@ -20,22 +21,23 @@ impl Executor {
         );
         self.done = Done::Energies;
         self.clear_acting_gradients();
-        self.write_picture(v, |buffers| buffers.tangent.ptr());
+        let all = 0..self.images;
+        self.write_picture(&self.workers.all(all.clone()), v, |buffers| buffers.tangent.ptr());
         for index in 1..self.nodes.len() {
             if !self.nodes[index].on_image {
                 continue;
             }
-            self.tangent(index);
+            self.tangent(&self.workers.all(all.clone()), index);
             if matches!(self.nodes[index].step, Step::Convolution(_)) {
                 self.correlate(index, Input::Tangent, gradient);
             }
         }
-        self.recur(de, Target::SecondOrder, Some(gradient));
+        self.recur(de, Target::SecondOrder, gradient);
         self.finish_gradients(gradient);
     }
 
     /// The derivative of one node's value along the direction.
-    fn tangent(&self, index: usize) {
+    fn tangent(&self, crew: &Crew, index: usize) {
         let node = &self.nodes[index];
         match &node.step {
             Step::Convolution(convolution) => {
@@ -46,9 +48,9 @@ impl Executor {
                     bend: node.buffers.bend.ptr_or_null(),
                 };
                 let images = (input.layout.image, node.layout.image);
-                self.run_pass(&convolution.forward, input.buffers.tangent.ptr(), images, epilogue);
+                self.run_pass(crew, &convolution.forward, input.buffers.tangent.ptr(), images, epilogue);
             }
-            Step::Linear(gathers) => self.gather_forward(index, gathers, |b| b.tangent.ptr()),
+            Step::Linear(gathers) => self.gather_forward(crew, index, gathers, |b| b.tangent.ptr()),
             Step::Image | Step::Coordinates | Step::NoiseLevel => {}
         }
     }

@@ -3,6 +3,7 @@
 //! A network takes many short steps, and to wake a thread takes as long as some of them. So the pool's threads
 //! are called together once for all steps of an operation, and wait for each of them without going to sleep.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use crate::buffer::Buffer;
@@ -30,6 +31,28 @@ pub(super) struct Workers {
 #[repr(align(128))]
 #[derive(Default)]
 struct Left(AtomicUsize);
+
+/// Some images on their way through the layers, and who works on them: all threads, or one with its scratch.
+pub(super) struct Crew<'a> {
+    workers: &'a Workers,
+    pub(super) images: Range<usize>,
+    alone: Option<*mut f32>,
+}
+
+impl Crew<'_> {
+    /// As [`Workers::run`].
+    pub(super) fn run(&self, tasks: usize, task: impl Fn(usize, *mut f32) + Sync) {
+        match self.alone {
+            Some(scratch) => (0..tasks).for_each(|number| task(number, scratch)),
+            None => self.workers.run(tasks, task),
+        }
+    }
+
+    /// Most threads that work at once.
+    pub(super) fn count(&self) -> usize {
+        if self.alone.is_some() { 1 } else { self.workers.count() }
+    }
+}
 
 /// What all threads work on.
 struct Step<'a> {
@@ -97,6 +120,23 @@ impl Workers {
         }
         let _end = End { workers: self, tasks };
         self.work(0);
+    }
+
+    /// All threads, for these images.
+    pub(super) fn all(&self, images: Range<usize>) -> Crew<'_> {
+        Crew { workers: self, images, alone: None }
+    }
+
+    /// Takes images through the layers in groups of at most `group`: a thread a group while there is one for each
+    /// thread, which saves them from waiting for each other after every layer, then all threads together.
+    pub(super) fn in_groups(&self, images: usize, group: usize, work: impl Fn(&Crew) + Sync) {
+        let groups = images.div_ceil(group);
+        let of = |number: usize| number * group..((number + 1) * group).min(images);
+        let alone = if self.count() > 1 { groups / self.count() * self.count() } else { 0 };
+        self.run(alone, |number, scratch| {
+            work(&Crew { workers: self, images: of(number), alone: Some(scratch) });
+        });
+        (alone..groups).for_each(|number| work(&self.all(of(number))));
     }
 
     /// One behind the last task that is meant for a thread; 0 for thread −1.
