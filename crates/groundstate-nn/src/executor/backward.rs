@@ -49,7 +49,7 @@ impl Executor {
         let map = Written(self.gradient_map.as_mut_ptr());
         let (layout, gradient) = (self.nodes[0].gradient_layout, self.nodes[0].buffers.gradient.as_slice());
         let (channels, row_len) = (layout.channels, layout.width * layout.channels);
-        self.rows(&self.workers.all(0..self.images), &layout, |row, from| {
+        self.rows(&self.everyone(), &layout, |row, from| {
             // SAFETY: the map has this row, which one task writes.
             let to = unsafe { map.slice(row * row_len, row_len) };
             let from = &gradient[from..from + layout.width * layout.stride];
@@ -73,12 +73,11 @@ impl Executor {
     /// the cache.
     pub(super) fn recur(&mut self, de: &[f32], target: Target, gradient: &mut Parameters) {
         self.check_weights(de);
-        let all = 0..self.images;
-        self.seed(&self.workers.all(all.clone()), de, target);
+        self.seed(&self.everyone(), de, target);
         for index in (0..self.nodes.len()).rev() {
             if target.wants(&self.nodes[index]) {
                 self.correlate(index, Input::Value, gradient);
-                self.pull_back_to_inputs(&self.workers.all(all.clone()), index, target);
+                self.pull_back_to_inputs(&self.everyone(), index, target);
             }
         }
     }

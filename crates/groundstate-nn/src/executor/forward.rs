@@ -236,8 +236,8 @@ impl Executor {
         });
     }
 
-    /// Calls `each` for all rows of pixels of the crew's images, with the row's number, counted through all images, and its
-    /// offset in a buffer of this layout.
+    /// Calls `each` for all rows of pixels of the crew's images, with the row's number, counted through all images, and
+    /// its offset in a buffer of this layout.
     pub(super) fn rows(&self, crew: &Crew, layout: &Layout, each: impl Fn(usize, usize) + Sync) {
         let rows = crew.images.start * layout.height..crew.images.end * layout.height;
         crew.run(rows.len().div_ceil(ROWS), |task, _| {

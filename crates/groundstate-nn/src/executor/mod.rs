@@ -21,7 +21,7 @@ use std::sync::Arc;
 use build::{Node, Step};
 use correlation::Shared;
 use weights::Loading;
-use workers::Workers;
+use workers::{Crew, Workers};
 
 use crate::kernels::{Backend, Kernels};
 use crate::network::{Network, NetworkError};
@@ -175,7 +175,8 @@ impl Executor {
         self.backend
     }
 
-    /// Bytes of all buffers: values and gradients of each node, packed and standardised weights, and scratch for each thread.
+    /// Bytes of all buffers: values and gradients of each node, packed and standardised weights, and scratch for each
+    /// thread.
     pub fn memory_bytes(&self) -> usize {
         let nodes: usize = self.nodes.iter().map(Node::len).sum();
         let maps = self.energies.len() + self.gradient_map.len();
@@ -268,6 +269,11 @@ impl Executor {
         let workers = Arc::clone(&self.workers);
         let mut run = Some(run);
         workers.together(&mut || run.take().expect("an operation runs once")(self));
+    }
+
+    /// All threads, for all images of the last `forward`.
+    fn everyone(&self) -> Crew<'_> {
+        self.workers.all(0..self.images)
     }
 
     fn map_len(&self) -> usize {

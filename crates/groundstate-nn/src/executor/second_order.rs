@@ -21,13 +21,12 @@ impl Executor {
         );
         self.done = Done::Energies;
         self.clear_acting_gradients();
-        let all = 0..self.images;
-        self.write_picture(&self.workers.all(all.clone()), v, |buffers| buffers.tangent.ptr());
+        self.write_picture(&self.everyone(), v, |buffers| buffers.tangent.ptr());
         for index in 1..self.nodes.len() {
             if !self.nodes[index].on_image {
                 continue;
             }
-            self.tangent(&self.workers.all(all.clone()), index);
+            self.tangent(&self.everyone(), index);
             if matches!(self.nodes[index].step, Step::Convolution(_)) {
                 self.correlate(index, Input::Tangent, gradient);
             }
