@@ -71,7 +71,7 @@ pub(super) struct Convolution {
     pub(super) correlation: Option<CorrelationPlan>,
     /// Biases, padded.
     pub(super) bias: Buffer,
-    /// Where weights are standardised, what their gradient is made of; empty without one.
+    /// What the gradient of standardised weights is made of; absent where none is taken.
     pub(super) standardised: Option<Standardised>,
     /// Gradient of standardised weights as they act, `taps, in, out` (holds these weights during `load`; empty
     /// if there are none), and of the bias.

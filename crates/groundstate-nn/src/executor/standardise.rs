@@ -115,9 +115,9 @@ impl Task for Standardise<'_> {
                 let acts: [f64; BLOCK] = std::array::from_fn(|i| gains[block][i] * unit[i]);
                 // SAFETY: all are as long as the weights, and each task has its own channels.
                 unsafe {
-                    write(acting.add(at), acts, count);
+                    store(acting.add(at), acts, count, write);
                     if let Some(kept) = kept {
-                        write(kept.unit.ptr().add(at), unit, count);
+                        store(kept.unit.ptr().add(at), unit, count, write);
                     }
                 }
             }
@@ -126,25 +126,33 @@ impl Task for Standardise<'_> {
             for (block, at, count) in group.blocks(0) {
                 let factor = std::array::from_fn(|i| gains[block][i] * scale[block][i]);
                 // SAFETY: as above, as long as the gains.
-                unsafe { write(kept.factor.ptr().add(at), factor, count) }
+                unsafe { store(kept.factor.ptr().add(at), factor, count, write) }
             }
         }
     }
 }
 
-/// Writes the first `count` numbers.
+/// Puts the first `count` numbers where they belong, each as `put` says.
 ///
 /// # Safety
-/// They are in one array, and no other thread touches them.
+/// These places are in one array, and no other thread touches them.
 #[inline(always)]
-unsafe fn write(to: *mut f32, numbers: [f64; BLOCK], count: usize) {
+unsafe fn store(to: *mut f32, numbers: [f64; BLOCK], count: usize, put: impl Fn(&mut f32, f32)) {
     // SAFETY: the caller's contract.
     let to = unsafe { std::slice::from_raw_parts_mut(to, count) };
+    // A whole block, as above.
     if let Some(to) = to.first_chunk_mut::<BLOCK>() {
-        *to = numbers.map(|number| number as f32);
-        return;
+        return to.iter_mut().zip(numbers).for_each(|(to, number)| put(to, number as f32));
     }
-    to.iter_mut().zip(numbers).for_each(|(to, number)| *to = number as f32);
+    to.iter_mut().zip(numbers).for_each(|(to, number)| put(to, number as f32));
+}
+
+fn write(to: &mut f32, number: f32) {
+    *to = number;
+}
+
+fn add(to: &mut f32, number: f32) {
+    *to += number;
 }
 
 /// Adds to the gradients of a group of channels what the gradient d of the acting weights implies:
@@ -192,30 +200,15 @@ impl Task for StandardiseGradient<'_> {
         for (block, at, count) in group.blocks(0) {
             factors[block] = read(factor, at, count);
             // SAFETY: as long as the gains, and each task has its own channels.
-            unsafe { add(to.gain.add(at), along[block], count) }
+            unsafe { store(to.gain.add(at), along[block], count, add) }
         }
         for row in 0..fan_in {
             for (block, at, count) in group.blocks(row) {
                 let (d, u) = (read(d_acting, at, count), read(unit, at, count));
                 let of = |i: usize| factors[block][i] * (d[i] - mean[block][i] - u[i] * along[block][i]);
                 // SAFETY: as above, as long as the weights.
-                unsafe { add(to.weight.add(at), std::array::from_fn(of), count) }
+                unsafe { store(to.weight.add(at), std::array::from_fn(of), count, add) }
             }
         }
     }
-}
-
-/// Adds the first `count` numbers.
-///
-/// # Safety
-/// As [`write`].
-#[inline(always)]
-unsafe fn add(to: *mut f32, numbers: [f64; BLOCK], count: usize) {
-    // SAFETY: the caller's contract.
-    let to = unsafe { std::slice::from_raw_parts_mut(to, count) };
-    if let Some(to) = to.first_chunk_mut::<BLOCK>() {
-        (0..BLOCK).for_each(|i| to[i] += numbers[i] as f32);
-        return;
-    }
-    to.iter_mut().zip(numbers).for_each(|(to, number)| *to += number as f32);
 }
