@@ -19,7 +19,7 @@ mod workers;
 use std::sync::Arc;
 
 use build::{Node, Step};
-use correlation::Shared;
+use correlation::{CorrelationPlan, Shared};
 use weights::Loading;
 use workers::{Crew, Workers};
 
@@ -134,7 +134,7 @@ impl Executor {
         let scratch = nodes.iter().map(|n| n.scratch(kernels)).max().unwrap_or(0);
         let held = nodes.iter().map(Node::map_len).sum::<usize>() / batch;
         let group = (GROUP_VALUES / held.max(1)).clamp(1, batch);
-        let shared = Shared::new(batch, nodes.iter().filter_map(|n| n.convolution()?.correlation.as_ref()));
+        let shared = Shared::new(nodes.iter().filter_map(|n| n.convolution()?.correlation.as_ref()));
         let (map_height, map_width) = network.output_size(height, width)?;
         let gradient = options.purpose >= Purpose::InputGradient;
         let picture = height * width * network.input_channels();
@@ -299,7 +299,7 @@ impl Node {
     fn scratch(&self, kernels: &Kernels) -> usize {
         let Some(c) = self.convolution() else { return 0 };
         let passes = std::iter::once(&c.forward).chain(&c.backward).map(|p| p.scratch(kernels.lanes));
-        let correlation = c.correlation.as_ref().map_or(0, |p| p.scratch(kernels.lanes));
+        let correlation = c.correlation.as_ref().map_or(0, CorrelationPlan::scratch);
         passes.chain([correlation, c.packing_scratch(self.layout.stride)]).max().unwrap_or(0)
     }
 

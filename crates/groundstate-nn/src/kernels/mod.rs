@@ -99,10 +99,8 @@ pub(crate) struct Kernels {
     pub(crate) winograd_weights: unsafe fn(&Winograd, &WeightRows, &[usize], *mut f32),
     /// [`winograd::tile_gradient`].
     pub(crate) winograd_gradient: unsafe fn(&TileGradient<'_>),
-    /// [`weight_gradient::pack_gradient`].
-    pub(crate) pack_gradient: unsafe fn(&Direct, *const f32, *mut f32, usize, *mut f32),
     /// [`weight_gradient::correlate`].
-    pub(crate) correlate: unsafe fn(&Correlation<'_>, *mut f32),
+    pub(crate) correlate: unsafe fn(&Correlation<'_>),
 }
 
 /// Instances for one backend: vector type, required features, and the rows of register blocks that are two
@@ -121,7 +119,6 @@ macro_rules! backend {
                 winograd,
                 winograd_weights,
                 winograd_gradient,
-                pack_gradient,
                 correlate,
             };
 
@@ -151,14 +148,9 @@ macro_rules! backend {
                 unsafe { winograd::tile_gradient::<$simd, $correlation>(task) }
             }
             $(#[$feature])?
-            unsafe fn pack_gradient(g: &Direct, from: *const f32, to: *mut f32, pixels: usize, bias: *mut f32) {
+            unsafe fn correlate(task: &Correlation<'_>) {
                 // SAFETY: as above.
-                unsafe { weight_gradient::pack_gradient::<$simd>(g, from, to, pixels, bias) }
-            }
-            $(#[$feature])?
-            unsafe fn correlate(task: &Correlation<'_>, panel: *mut f32) {
-                // SAFETY: as above.
-                unsafe { weight_gradient::correlate::<$simd, $correlation>(task, panel) }
+                unsafe { weight_gradient::correlate::<$simd, $correlation>(task) }
             }
         }
     };

@@ -30,8 +30,6 @@ enum Method {
 
 /// Buffers that all convolutions use in turn.
 pub(super) struct Shared {
-    /// Packed gradients.
-    gradients: Buffer,
     /// Sums of products, several times where they are to be added up in order.
     sums: Buffer,
     /// Bias gradients of each task.
@@ -41,7 +39,6 @@ pub(super) struct Shared {
 /// Lengths of [`Shared`].
 #[derive(Clone, Copy, Default)]
 struct Need {
-    gradients: usize,
     sums: usize,
     bias: usize,
 }
@@ -98,25 +95,18 @@ impl Target {
 
 impl Shared {
     /// Large enough for each of `plans`.
-    pub(super) fn new<'a>(batch: usize, plans: impl Iterator<Item = &'a CorrelationPlan>) -> Shared {
+    pub(super) fn new<'a>(plans: impl Iterator<Item = &'a CorrelationPlan>) -> Shared {
         let needs = plans.map(|plan| match &plan.method {
-            Method::Direct(direct) => direct.need(batch),
+            Method::Direct(direct) => direct.need(),
             Method::Winograd(winograd) => winograd.need(),
         });
-        let need = needs.fold(Need::default(), |a, b| Need {
-            gradients: a.gradients.max(b.gradients),
-            sums: a.sums.max(b.sums),
-            bias: a.bias.max(b.bias),
-        });
-        Shared {
-            gradients: Buffer::zeros(need.gradients),
-            sums: Buffer::zeros(need.sums),
-            bias: Buffer::zeros(need.bias),
-        }
+        let need =
+            needs.fold(Need::default(), |a, b| Need { sums: a.sums.max(b.sums), bias: a.bias.max(b.bias) });
+        Shared { sums: Buffer::zeros(need.sums), bias: Buffer::zeros(need.bias) }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.gradients.len() + self.sums.len() + self.bias.len()
+        self.sums.len() + self.bias.len()
     }
 }
 
@@ -143,9 +133,9 @@ impl CorrelationPlan {
     }
 
     /// Scratch values of one task.
-    pub(super) fn scratch(&self, lanes: usize) -> usize {
+    pub(super) fn scratch(&self) -> usize {
         match &self.method {
-            Method::Direct(direct) => direct.scratch(lanes),
+            Method::Direct(_) => 0,
             Method::Winograd(winograd) => winograd.scratch(),
         }
     }

@@ -41,7 +41,7 @@ impl WinogradPlan {
     ) -> WinogradPlan {
         let (geometry, taps) = winograd_forward(kernels, kernel, input, output);
         let lanes = kernels.lanes;
-        let run = (RUN_VALUES / geometry.run_values(1, lanes)).clamp(16, 256) / 8 * 8;
+        let run = (RUN_VALUES / geometry.tile_values(kernels.correlation_rows, lanes)).clamp(16, 256) / 8 * 8;
         let most = (batch * geometry.tiles() / SHARE_TILES).clamp(1, SHARES);
         let shares = 1 << most.ilog2();
         let vectors = geometry.vectors;
@@ -50,11 +50,7 @@ impl WinogradPlan {
     }
 
     pub(super) fn need(&self) -> Need {
-        Need {
-            gradients: 0,
-            sums: self.shares * self.sums(),
-            bias: self.shares * self.geometry.vectors * self.lanes,
-        }
+        Need { sums: self.shares * self.sums(), bias: self.shares * self.geometry.vectors * self.lanes }
     }
 
     /// Values of the weight gradient of one share.

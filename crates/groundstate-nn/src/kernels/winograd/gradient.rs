@@ -1,19 +1,20 @@
 //! The weight gradient by Winograd's filtering, transposed: Gᵀ[Σ over tiles of (Bᵀ d B) ⊙ (A ∂y Aᵀ)]G.
 //!
-//! Three steps for each run of tiles: transform them; for a block of weights, sum up the products of inputs and
-//! gradients at each place of the tile; transform these sums, which are still in the cache, into weights.
+//! For each run of tiles, gradients are transformed, then some channels of the inputs after others. Both lie in panels,
+//! place by place, in the order in which their products are summed up for a block of weights. The sums, which are
+//! still in the cache, are transformed into weights.
 
 use std::ops::Range;
 
 use super::algebra::{Algebra, STEP, Three, Two};
 use super::{Winograd, transform_input, transposed};
-use crate::kernels::weight_gradient::outer;
+use crate::kernels::weight_gradient::{Operand, outer};
 use crate::simd::Simd;
 
-/// Values between tiles beyond their channels: one cache line, against competition for cache sets.
-const GAP: usize = 16;
-/// Vectors of a block of weights.
+/// Vectors of output channels of a block of weights.
 const BLOCK: usize = 2;
+/// Register blocks of input channels of a block of weights: at a place they meet the same gradients.
+const ROWS: usize = 4;
 
 /// The share that some tiles have in some columns of a weight gradient.
 pub(crate) struct TileGradient<'a> {
@@ -36,21 +37,23 @@ pub(crate) struct TileGradient<'a> {
     pub(crate) bias: *mut f32,
 }
 
+/// Values between the panels of two places for so many values: one cache line more than they take, as for
+/// [`Winograd::plane`].
+const fn panel(values: usize) -> usize {
+    values + 16
+}
+
 impl Winograd {
-    /// Values between the planes of two places for a run of tiles of so many channels: one cache line more than
-    /// the tiles need, as for [`Winograd::plane`].
-    fn run_plane(&self, run: usize, channels: usize) -> usize {
-        run * (channels + GAP) + 16
+    /// Values that one more tile of a run takes, where register blocks have `rows` input channels.
+    pub(crate) fn tile_values(&self, rows: usize, lanes: usize) -> usize {
+        self.places() * (ROWS * rows + self.vectors.next_multiple_of(BLOCK) * lanes)
     }
 
-    /// Values that the transformed inputs and gradients of a run of tiles take.
-    pub(crate) fn run_values(&self, run: usize, lanes: usize) -> usize {
-        self.places() * (self.run_plane(run, self.depth()) + self.run_plane(run, self.vectors * lanes))
-    }
-
-    /// Values that the sums of a block of `rows` input channels take besides.
+    /// Values that a run of tiles and the sums of a block of weights take.
     pub(crate) fn gradient_scratch(&self, run: usize, rows: usize, lanes: usize) -> usize {
-        self.run_values(run, lanes) + self.places() * rows * BLOCK * lanes
+        let (rows, columns) = (ROWS * rows, BLOCK * lanes);
+        let gradients = self.vectors.div_ceil(BLOCK) * panel(run * columns);
+        self.places() * (panel(run * rows) + gradients + rows * columns)
     }
 }
 
@@ -74,40 +77,49 @@ pub(crate) unsafe fn tile_gradient<S: Simd, const MR: usize>(task: &TileGradient
 /// As [`tile_gradient`].
 #[inline(always)]
 unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGradient<'_>) {
-    let geometry = task.geometry;
-    let (depth, width) = (geometry.depth(), task.vectors.len() * S::LANES);
-    let first_channel = task.vectors.start * S::LANES;
-    let (x_step, g_step) = (depth + GAP, width + GAP);
-    let (x_plane, g_plane) = (geometry.run_plane(task.run, depth), geometry.run_plane(task.run, width));
+    const { assert!((ROWS * MR).is_multiple_of(S::LANES)) }
+    let (geometry, vectors, places) = (task.geometry, task.vectors.len(), A::SIDE * A::SIDE);
+    let (depth, rows) = (geometry.depth(), ROWS * MR);
+    let (x_plane, g_plane) = (panel(task.run * rows), panel(task.run * BLOCK * S::LANES));
     // SAFETY: the caller's contract.
     unsafe {
-        let (x, g) = (task.scratch, task.scratch.add(A::SIDE * A::SIDE * x_plane));
-        let block = g.add(A::SIDE * A::SIDE * g_plane);
-        let bias = task.bias.add(first_channel);
+        let (x, g) = (task.scratch, task.scratch.add(places * x_plane));
+        let block = g.add(vectors.div_ceil(BLOCK) * places * g_plane);
+        // Where the gradients of a block of vectors from this one on are, and values of one tile.
+        let gradients = |first: usize| {
+            let width = BLOCK.min(vectors - first) * S::LANES;
+            (g.add(first / BLOCK * places * g_plane), width)
+        };
         for start in task.tiles.clone().step_by(task.run) {
             let count = task.run.min(task.tiles.end - start);
             let fresh = start == task.tiles.start;
             for tile in 0..count {
-                let place = geometry.place(start + tile);
-                let from = task.x.add(geometry.input(&place));
-                transform_input::<S, A>(geometry, from, x.add(tile * x_step), x_plane);
-                for channel in (0..width).step_by(S::LANES) {
-                    let from = task.g.add(geometry.output(&place) + first_channel + channel);
-                    let to = g.add(tile * g_step + channel);
-                    let sum = transform_gradient::<S, A>(geometry, from, to, g_plane);
-                    put::<S>(bias.add(channel), sum, fresh && tile == 0);
+                let from = task.g.add(geometry.output(&geometry.place(start + tile)));
+                for vector in 0..vectors {
+                    let (to, width) = gradients(vector / BLOCK * BLOCK);
+                    let to = to.add(tile * width + vector % BLOCK * S::LANES);
+                    let channel = (task.vectors.start + vector) * S::LANES;
+                    let sum = transform_gradient::<S, A>(geometry, from.add(channel), to, g_plane);
+                    put::<S>(task.bias.add(channel), sum, fresh && tile == 0);
                 }
             }
-            let x = Planes { values: x, step: x_step, plane: x_plane };
-            let g = Planes { values: g, step: g_step, plane: g_plane };
-            for column in (0..width).step_by(BLOCK * S::LANES) {
-                let weights = Weights { task, column: first_channel + column, fresh };
-                for row in (0..depth).step_by(MR) {
-                    let (x, g, rows) = (x.from(row), g.from(column), row..(row + MR).min(depth));
-                    if column + BLOCK * S::LANES <= width {
-                        weights.add::<S, A, MR, BLOCK>(x, g, count, rows, block);
+            for row in (0..depth).step_by(rows) {
+                let rows = row..(row + rows).min(depth);
+                for tile in 0..count {
+                    let from = task.x.add(geometry.input(&geometry.place(start + tile)));
+                    let to = x.add(tile * rows.len());
+                    transform_input::<S, A>(geometry, from, rows.clone(), to, x_plane);
+                }
+                let x = Panels { values: x, step: rows.len(), plane: x_plane };
+                for first in (0..vectors).step_by(BLOCK) {
+                    let (g, step) = gradients(first);
+                    let g = Panels { values: g, step, plane: g_plane };
+                    let column = (task.vectors.start + first) * S::LANES;
+                    let weights = Weights { task, rows: rows.clone(), column, fresh };
+                    if vectors - first >= BLOCK {
+                        weights.add::<S, A, MR, BLOCK>(x, g, count, block);
                     } else {
-                        weights.add::<S, A, MR, 1>(x, g, count, rows, block);
+                        weights.add::<S, A, MR, 1>(x, g, count, block);
                     }
                 }
             }
@@ -117,24 +129,18 @@ unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGrad
 
 /// Transformed values of a run of tiles, some channels of them.
 #[derive(Clone, Copy)]
-struct Planes {
+struct Panels {
     values: *const f32,
     /// Values from tile to tile, and from place to place.
     step: usize,
     plane: usize,
 }
 
-impl Planes {
-    /// Those from a channel on.
+impl Panels {
+    /// Those at a place from a channel on, a tile a pixel.
     #[inline(always)]
-    fn from(self, channel: usize) -> Self {
-        Self { values: self.values.wrapping_add(channel), ..self }
-    }
-
-    /// Those at a place, and their step from tile to tile.
-    #[inline(always)]
-    fn at(self, place: usize) -> (*const f32, usize) {
-        (self.values.wrapping_add(place * self.plane), self.step)
+    fn at(self, place: usize, channel: usize) -> Operand {
+        Operand { values: self.values.wrapping_add(place * self.plane + channel), row: 0, col: self.step }
     }
 }
 
@@ -148,40 +154,42 @@ unsafe fn put<S: Simd>(to: *mut f32, value: S::V, fresh: bool) {
     unsafe { S::store(to, if fresh { value } else { S::add(S::load(to), value) }) }
 }
 
-/// Some columns of the weight gradient.
+/// A block of the weight gradient.
 struct Weights<'a> {
     task: &'a TileGradient<'a>,
+    /// Input channels, at most [`ROWS`] register blocks of them, and the first output channel.
+    rows: Range<usize>,
     column: usize,
-    /// Whether they are to be overwritten.
+    /// Whether it is to be overwritten.
     fresh: bool,
 }
 
 impl Weights<'_> {
-    /// Adds what `count` tiles say of `rows`, at most `MR` input channels, and `NV` vectors of output channels, given
-    /// from the first of them on; `block` takes the sums of products.
+    /// Adds what `count` tiles say of `NV` vectors of output channels; `block` takes the sums of products.
     ///
     /// # Safety
-    /// As [`tile_gradient`].
+    /// As [`tile_gradient`]; both panels are of this block's channels.
     #[inline(always)]
     unsafe fn add<S: Simd, A: Algebra, const MR: usize, const NV: usize>(
         &self,
-        x: Planes,
-        g: Planes,
+        x: Panels,
+        g: Panels,
         count: usize,
-        rows: Range<usize>,
         block: *mut f32,
     ) {
-        let plane = MR * NV * S::LANES;
-        // SAFETY: the caller's contract.
+        let (rows, width) = (self.rows.len(), NV * S::LANES);
+        // SAFETY: the caller's contract; what is read behind the last row of a panel is of the scratch, and not used.
         unsafe {
             for place in 0..A::SIDE * A::SIDE {
-                let sums = (block.add(place * plane), NV * S::LANES);
-                outer::<S, MR, NV>(x.at(place), g.at(place), count, sums, rows.len(), true);
+                for row in (0..rows).step_by(MR) {
+                    let sums = (block.add((place * rows + row) * width), width);
+                    let (size, valid) = ((1, count), MR.min(rows - row));
+                    outer::<S, MR, NV>(x.at(place, row), g.at(place, 0), size, sums, valid, true);
+                }
             }
-            for (at, row) in rows.enumerate() {
-                for vector in 0..NV {
-                    let from = block.add((at * NV + vector) * S::LANES);
-                    self.finish::<S, A>(from, plane, row, vector * S::LANES);
+            for (at, row) in self.rows.clone().enumerate() {
+                for channel in (0..width).step_by(S::LANES) {
+                    self.finish::<S, A>(block.add(at * width + channel), rows * width, row, channel);
                 }
             }
         }

@@ -116,7 +116,12 @@ impl Winograd {
         Place { image, row: tile / across * STEP, col: tile % across * STEP }
     }
 
-    /// Offset of a tile's first input, less the phase.
+    /// Offset of a channel of the input, counted through all phases.
+    fn channel(&self, channel: usize) -> usize {
+        self.phases[channel / self.channels] + channel % self.channels
+    }
+
+    /// Offset of a tile's first input, less the channel.
     fn input(&self, place: &Place) -> usize {
         place.image * self.input_image + place.row * self.input_row + place.col * self.input_col
     }
@@ -190,7 +195,7 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
         let products = task.scratch.add(places * plane);
         for tile in 0..count {
             let from = task.x.add(geometry.input(&geometry.place(task.first + tile)));
-            transform_input::<S, A>(geometry, from, task.scratch.add(tile * depth), plane);
+            transform_input::<S, A>(geometry, from, 0..depth, task.scratch.add(tile * depth), plane);
         }
         for first in task.vectors.clone().step_by(columns) {
             let vectors = columns.min(task.vectors.end - first);
@@ -329,38 +334,37 @@ unsafe fn product_rows<S: Simd, const MR: usize, const NV: usize>(
     valid
 }
 
-/// Bᵀ d B for every channel of every phase of one tile.
+/// Bᵀ d B for some channels, counted through all phases, of one tile, which begins at `from`.
 ///
 /// # Safety
-/// As [`tiles`]; `to` is writable for the depth at each place.
+/// As [`tiles`]; `to` is writable for these channels at each place.
 #[inline(always)]
 unsafe fn transform_input<S: Simd, A: Algebra>(
     geometry: &Winograd,
     from: *const f32,
+    channels: Range<usize>,
     to: *mut f32,
     plane: usize,
 ) {
-    for (phase, &offset) in geometry.phases.iter().enumerate().take(geometry.phase_count) {
-        for channel in (0..geometry.channels).step_by(S::LANES) {
-            // SAFETY: the caller's contract.
-            unsafe {
-                let from = from.add(offset + channel);
-                let mut to = to.add(phase * geometry.channels + channel);
-                let mut half = [[S::splat(0.0); 6]; 6];
-                for (i, half) in half.iter_mut().enumerate().take(A::SIDE) {
-                    let mut from = from.add(i * geometry.input_row);
-                    let mut d = [S::splat(0.0); 6];
-                    for d in d.iter_mut().take(A::SIDE) {
-                        *d = S::load(from);
-                        from = from.wrapping_add(geometry.input_col);
-                    }
-                    *half = A::input::<S>(d);
+    for channel in channels.clone().step_by(S::LANES) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let from = from.add(geometry.channel(channel));
+            let mut to = to.add(channel - channels.start);
+            let mut half = [[S::splat(0.0); 6]; 6];
+            for (i, half) in half.iter_mut().enumerate().take(A::SIDE) {
+                let mut from = from.add(i * geometry.input_row);
+                let mut d = [S::splat(0.0); 6];
+                for d in d.iter_mut().take(A::SIDE) {
+                    *d = S::load(from);
+                    from = from.wrapping_add(geometry.input_col);
                 }
-                for column in transposed(half).into_iter().take(A::SIDE) {
-                    for &value in A::input::<S>(column).iter().take(A::SIDE) {
-                        S::store(to, value);
-                        to = to.wrapping_add(plane);
-                    }
+                *half = A::input::<S>(d);
+            }
+            for column in transposed(half).into_iter().take(A::SIDE) {
+                for &value in A::input::<S>(column).iter().take(A::SIDE) {
+                    S::store(to, value);
+                    to = to.wrapping_add(plane);
                 }
             }
         }
