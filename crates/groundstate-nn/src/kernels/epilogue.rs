@@ -3,7 +3,7 @@
 //! Value, slope, curvature and gradient buffers of a convolution share one layout, so one offset addresses
 //! all of them. Pointers are to the start of one image in each buffer; null means "absent".
 
-use super::micro::LINE;
+use super::micro::prefetch;
 use crate::layer::Activation;
 use crate::simd::{Simd, activate};
 
@@ -111,19 +111,20 @@ impl Epilogue {
         }
     }
 
-    /// Asks for what finishing `values` values from `at` on will read.
+    /// Asks for most of what finishing `values` values from `at` on will read and write.
     ///
     /// # Safety
     /// As [`Simd`].
     #[inline(always)]
     pub(crate) unsafe fn prefetch<S: Simd>(&self, at: usize, values: usize) {
-        if let Epilogue::Combine(Combine { slope, .. }) = *self
-            && !slope.is_null()
-        {
-            for line in (0..values).step_by(LINE) {
-                // SAFETY: the caller's contract; a hint reads nothing.
-                unsafe { S::prefetch(slope.wrapping_add(at + line)) }
-            }
+        let arrays = match *self {
+            Epilogue::Activate { value, slope, .. } => [value.cast_const(), slope],
+            Epilogue::Combine(Combine { target, slope, .. }) => [target.cast_const(), slope],
+            Epilogue::Block { .. } | Epilogue::Tangent { .. } => return,
+        };
+        for array in arrays.into_iter().filter(|array| !array.is_null()) {
+            // SAFETY: the caller's contract.
+            unsafe { prefetch::<S>(array.wrapping_add(at), values) }
         }
     }
 

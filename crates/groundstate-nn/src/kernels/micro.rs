@@ -5,6 +5,18 @@ use crate::simd::Simd;
 /// Values of a cache line.
 pub(super) const LINE: usize = 16;
 
+/// Asks for values that will be read or written soon.
+///
+/// # Safety
+/// As [`Simd`]; a hint touches nothing, wherever it points.
+#[inline(always)]
+pub(super) unsafe fn prefetch<S: Simd>(from: *const f32, values: usize) {
+    for line in (0..values).step_by(LINE) {
+        // SAFETY: the caller's contract.
+        unsafe { S::prefetch(from.wrapping_add(line)) }
+    }
+}
+
 /// Sums of `rows` products with `NV` vectors of weights.
 ///
 /// For each of `MR` rows: Σ over `runs` runs of `run_len` consecutive values (runs `run_stride` apart) of
@@ -35,9 +47,7 @@ pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const AHEA
             }
             for k in 0..run_len {
                 if AHEAD > 0 {
-                    for line in (0..NV * S::LANES).step_by(LINE) {
-                        S::prefetch(weights.wrapping_add(AHEAD + line));
-                    }
+                    prefetch::<S>(weights.wrapping_add(AHEAD), NV * S::LANES);
                 }
                 let mut w = [S::splat(0.0); NV];
                 for (v, w) in w.iter_mut().enumerate() {

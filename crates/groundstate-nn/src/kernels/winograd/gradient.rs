@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::algebra::{Algebra, STEP, Three, Two};
-use super::{Winograd, transform_input, transposed};
+use super::{Winograd, for_outputs, prefetch_input, transform_input, transposed};
+use crate::kernels::micro::prefetch;
 use crate::kernels::weight_gradient::{Operand, outer};
 use crate::simd::Simd;
 
@@ -94,6 +95,10 @@ unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGrad
             let count = task.run.min(task.tiles.end - start);
             let fresh = start == task.tiles.start;
             for tile in 0..count {
+                for_outputs(geometry, start + tile + 1, |at| {
+                    let next = task.g.wrapping_add(at + task.vectors.start * S::LANES);
+                    prefetch::<S>(next, vectors * S::LANES);
+                });
                 let from = task.g.add(geometry.output(&geometry.place(start + tile)));
                 for vector in 0..vectors {
                     let (to, width) = gradients(vector / BLOCK * BLOCK);
@@ -106,6 +111,7 @@ unsafe fn tile_gradient_of<S: Simd, A: Algebra, const MR: usize>(task: &TileGrad
             for row in (0..depth).step_by(rows) {
                 let rows = row..(row + rows).min(depth);
                 for tile in 0..count {
+                    prefetch_input::<S>(geometry, task.x, start + tile + 1, rows.clone());
                     let from = task.x.add(geometry.input(&geometry.place(start + tile)));
                     let to = x.add(tile * rows.len());
                     transform_input::<S, A>(geometry, from, rows.clone(), to, x_plane);

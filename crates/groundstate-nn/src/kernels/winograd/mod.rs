@@ -16,7 +16,7 @@ use std::ops::Range;
 use algebra::{Algebra, Three, Two};
 
 use super::epilogue::{Epilogue, Row};
-use super::micro::micro;
+use super::micro::{LINE, micro};
 use crate::simd::Simd;
 
 /// Which inputs make which output. Offsets are in values; tiles are counted through the whole batch.
@@ -194,6 +194,9 @@ unsafe fn tiles_of<S: Simd, A: Algebra, const MR2: usize, const MR1: usize>(
     unsafe {
         let products = task.scratch.add(places * plane);
         for tile in 0..count {
+            if tile + 1 < count {
+                prefetch_input::<S>(geometry, task.x, task.first + tile + 1, 0..depth);
+            }
             let from = task.x.add(geometry.input(&geometry.place(task.first + tile)));
             transform_input::<S, A>(geometry, from, 0..depth, task.scratch.add(tile * depth), plane);
         }
@@ -250,11 +253,7 @@ unsafe fn finish_tiles<S: Simd, A: Algebra>(
         // SAFETY: the caller's contract.
         unsafe {
             if tile + 1 < count {
-                let next = geometry.output(&geometry.place(task.first + tile + 1)) + first;
-                for (i, j) in (0..STEP).flat_map(|i| (0..STEP).map(move |j| (i, j))) {
-                    let at = next + i * geometry.output_row + j * geometry.output_col;
-                    epilogue.prefetch::<S>(at, width);
-                }
+                for_outputs(geometry, task.first + tile + 1, |at| epilogue.prefetch::<S>(at + first, width));
             }
             let place = geometry.place(task.first + tile);
             let at = geometry.output(&place) + first;
@@ -332,6 +331,35 @@ unsafe fn product_rows<S: Simd, const MR: usize, const NV: usize>(
         }
     }
     valid
+}
+
+/// Asks for some channels of a tile's inputs that the tile before it does not have.
+///
+/// # Safety
+/// As [`Simd`]; there may be no such tile.
+#[inline(always)]
+unsafe fn prefetch_input<S: Simd>(geometry: &Winograd, x: *const f32, tile: usize, channels: Range<usize>) {
+    let (from, overlap) = (geometry.input(&geometry.place(tile)), geometry.taps - 1);
+    for row in 0..STEP + overlap {
+        for col in overlap..STEP + overlap {
+            let from = x.wrapping_add(from + row * geometry.input_row + col * geometry.input_col);
+            for channel in channels.clone().step_by(LINE.min(geometry.channels)) {
+                // SAFETY: the caller's contract; a hint touches nothing.
+                unsafe { S::prefetch(from.wrapping_add(geometry.channel(channel))) }
+            }
+        }
+    }
+}
+
+/// Hands over the offsets of a tile's outputs, also of those beyond the image; there may be no such tile.
+#[inline(always)]
+fn for_outputs(geometry: &Winograd, tile: usize, mut hand_over: impl FnMut(usize)) {
+    let from = geometry.output(&geometry.place(tile));
+    for row in 0..STEP {
+        for col in 0..STEP {
+            hand_over(from + row * geometry.output_row + col * geometry.output_col);
+        }
+    }
 }
 
 /// Bᵀ d B for some channels, counted through all phases, of one tile, which begins at `from`.
