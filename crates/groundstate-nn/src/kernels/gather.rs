@@ -50,11 +50,11 @@ pub(crate) unsafe fn gather<S: Simd>(
     rows: Range<usize>,
     epilogue: &Epilogue,
 ) {
-    if is_narrow_copy(geometry, S::LANES)
+    if is_copy(geometry)
         && let Some(target) = epilogue.plain_target()
     {
         // SAFETY: the caller's contract.
-        return unsafe { copy_channels(geometry, x, rows, target) };
+        return unsafe { copy_channels::<S>(geometry, x, rows, target) };
     }
     let (channels, end) = (geometry.channels, geometry.channels + geometry.padding);
     // Whole vectors, also where one ends in padding that is finished with it.
@@ -89,27 +89,34 @@ pub(crate) unsafe fn gather<S: Simd>(
     }
 }
 
-/// Whether pixels of less than a vector are copied as they are: a picture into a concatenation.
-fn is_narrow_copy(geometry: &Gather, lanes: usize) -> bool {
-    let Gather { mapping, factor, channels, padding, .. } = *geometry;
-    mapping == Mapping::Same && factor == 1.0 && padding == 0 && channels < lanes
+/// Whether pixels are copied as they are, once or four times: into a concatenation.
+fn is_copy(geometry: &Gather) -> bool {
+    let Gather { mapping, factor, padding, .. } = *geometry;
+    mapping != Mapping::Double && factor == 1.0 && padding == 0
 }
 
 /// Copies the channels of the pixels of `rows`.
 ///
 /// # Safety
 /// As [`gather`], `target` being the only buffer written.
-unsafe fn copy_channels(geometry: &Gather, x: *const f32, rows: Range<usize>, target: *mut f32) {
+#[inline(always)]
+unsafe fn copy_channels<S: Simd>(geometry: &Gather, x: *const f32, rows: Range<usize>, target: *mut f32) {
+    let step = if geometry.mapping == Mapping::Half { 2 } else { 1 };
+    let whole = geometry.channels / S::LANES * S::LANES;
     for row in rows {
         // SAFETY: the caller's contract.
         unsafe {
-            let mut from = x.add(geometry.input + row * geometry.input_row);
-            let mut to = target.add(geometry.output + row * geometry.output_row);
-            for _ in 0..geometry.cols {
-                for c in 0..geometry.channels {
+            let from = x.add(geometry.input + row / step * geometry.input_row);
+            let to = target.add(geometry.output + row * geometry.output_row);
+            for col in 0..geometry.cols {
+                let from = from.add(col / step * geometry.input_col);
+                let to = to.add(col * geometry.output_col);
+                for c in (0..whole).step_by(S::LANES) {
+                    S::store(to.add(c), S::load(from.add(c)));
+                }
+                for c in whole..geometry.channels {
                     *to.add(c) = *from.add(c);
                 }
-                (from, to) = (from.wrapping_add(geometry.input_col), to.wrapping_add(geometry.output_col));
             }
         }
     }
