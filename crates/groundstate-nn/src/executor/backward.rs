@@ -28,7 +28,7 @@ impl Target {
 impl Executor {
     pub(super) fn run_input_gradient(&mut self, de: &[f32]) {
         self.check_weights(de);
-        self.workers.in_groups(self.images, self.group, |crew| {
+        self.workers.in_groups(self.images, self.group_back, |crew| {
             self.seed(crew, de, Target::Picture);
             for index in (0..self.nodes.len()).rev() {
                 if Target::Picture.wants(&self.nodes[index]) {

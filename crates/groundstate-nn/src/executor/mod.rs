@@ -30,6 +30,8 @@ use crate::parameters::Parameters;
 /// Values of the images that go through the layers together: what a third-level cache holds beside other
 /// programs' data. Which images those are changes no bit of the results.
 const GROUP_VALUES: usize = 1 << 21;
+/// The same on the way back: slopes come from memory in any case, so that images share the weights instead.
+const GROUP_VALUES_BACK: usize = 1 << 23;
 
 /// What an executor must be able to do; each purpose includes those before it. A smaller purpose needs
 /// less memory and a little less time.
@@ -84,8 +86,9 @@ pub struct Executor {
     shared: Shared,
     /// Images of the last `forward`.
     images: usize,
-    /// Those that go through the layers together: as many as stay in the cache from layer to layer.
+    /// Those that go through the layers together, forth and back.
     group: usize,
+    group_back: usize,
     done: Done,
     loaded: bool,
     energies: Vec<f32>,
@@ -133,7 +136,7 @@ impl Executor {
         let nodes = build::nodes(network, batch, (height, width), kernels, options)?;
         let scratch = nodes.iter().map(|n| n.scratch(kernels)).max().unwrap_or(0);
         let held = nodes.iter().map(Node::map_len).sum::<usize>() / batch;
-        let group = (GROUP_VALUES / held.max(1)).clamp(1, batch);
+        let group = |values: usize| (values / held.max(1)).clamp(1, batch);
         let shared = Shared::new(nodes.iter().filter_map(|n| n.convolution()?.correlation.as_ref()));
         let (map_height, map_width) = network.output_size(height, width)?;
         let gradient = options.purpose >= Purpose::InputGradient;
@@ -150,7 +153,8 @@ impl Executor {
             loading,
             shared,
             images: 0,
-            group,
+            group: group(GROUP_VALUES),
+            group_back: group(GROUP_VALUES_BACK),
             done: Done::Nothing,
             loaded: false,
             energies: vec![0.0; batch * map_height * map_width * network.output_channels()],
