@@ -89,9 +89,10 @@ impl DirectPlan {
             unsafe {
                 let sums = sums.ptr().add(split * size);
                 sums.add(values.start * width).write_bytes(0, values.len() * width);
-                let bias = if band == 0 { bias.ptr().add(split * width) } else { std::ptr::null_mut() };
+                let mut of_split = std::ptr::null_mut();
                 if band == 0 {
-                    bias.write_bytes(0, width);
+                    of_split = bias.ptr().add(split * width);
+                    of_split.write_bytes(0, width);
                 }
                 (kernels.correlate)(&Correlation {
                     geometry,
@@ -102,7 +103,7 @@ impl DirectPlan {
                     rows: split * rows / splits..(split + 1) * rows / splits,
                     blocks,
                     sums,
-                    bias,
+                    bias: of_split,
                 });
             }
         });
