@@ -7,7 +7,7 @@ use anyhow::Result;
 use groundstate::artifact::{self, FORMAT_VERSION};
 use groundstate::calibrate::{Basis, Conformal, PastCalibration};
 use groundstate::detector::Detector;
-use groundstate::image::{Preprocessing, Reach, Registration, Roi};
+use groundstate::image::{Preprocessing, Reach, Registration, Roi, Tone};
 use groundstate::model::{Energy, EnergyModel};
 use serde_json::{Value, json};
 
@@ -160,9 +160,13 @@ fn energy_text(model: &EnergyModel) -> String {
 /// What the energy is given of an image.
 pub(crate) fn input_text(preprocessing: &Preprocessing) -> String {
     let (size, channels) = (preprocessing.size, preprocessing.channels());
-    match preprocessing.is_tiled() {
+    let shape = match preprocessing.is_tiled() {
         true => format!("images of any size in tiles of {size} px, {channels} channels"),
         false => format!("{size} × {size} px, {channels} channels"),
+    };
+    match preprocessing.tone {
+        Tone::Linear => shape,
+        Tone::Logarithmic => format!("{shape}, logarithms of values"),
     }
 }
 

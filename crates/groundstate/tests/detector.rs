@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use groundstate::artifact::{self, ArtifactError};
 use groundstate::calibrate::{Basis, Conformal};
-use groundstate::detector::{Detail, Detector};
-use groundstate::image::{Colour, Fit, Image, Map, Reach, Registration};
+use groundstate::detector::{Detail, Detector, prepare};
+use groundstate::image::{Colour, Fit, Image, Map, Reach, Registration, Tone};
 use groundstate::model::{Batch, Energy, EnergyModel, Evaluated, Learned, NetworkConfig, Reference, Wanted};
 use groundstate::model::{FeatureBank, Form, GaussianConfig, Sight};
 use groundstate::regions::Bounds;
@@ -37,6 +37,8 @@ fn config(method: MethodName) -> TrainConfig {
     TrainConfig {
         method,
         size: Some(EDGE),
+        // The pictures are what the energy sees.
+        tone: Some(Tone::Linear),
         budget_seconds: 1e6,
         network: NetworkConfig { width: 4, ..Default::default() },
         optimiser: OptimiserConfig { steps: Some(4), batch: Some(4), ..Default::default() },
@@ -226,6 +228,30 @@ fn pictures_set_apart_calibrate_and_nothing_else() {
         let config = TrainConfig { calibration_share: share, ..config(MethodName::Gaussian) };
         assert!(config.check().unwrap_err().to_string().starts_with("calibration_share is"));
     }
+}
+
+#[test]
+fn a_closed_form_sees_logarithms_unless_told_otherwise() {
+    let tone =
+        |method, fit, tone| TrainConfig { method, fit, tone, ..Default::default() }.preprocessing().tone;
+    assert_eq!(tone(MethodName::Gaussian, Fit::Stretch, None), Tone::Logarithmic);
+    assert_eq!(tone(MethodName::Product, Fit::Pad, None), Tone::Logarithmic);
+    assert_eq!(tone(MethodName::Product, Fit::Tile, None), Tone::Linear);
+    assert_eq!(tone(MethodName::Contrast, Fit::Stretch, None), Tone::Linear);
+    assert_eq!(tone(MethodName::Product, Fit::Stretch, Some(Tone::Linear)), Tone::Linear);
+
+    // Logarithms of pictures, seen as they are, are the pictures, seen by their logarithms.
+    let as_they_are = config(MethodName::Gaussian);
+    let by_logarithms = TrainConfig { tone: None, ..as_they_are.clone() };
+    let logarithms = |picture: &Image| prepare(picture, None, &by_logarithms.preprocessing());
+    let train = |config| {
+        let logarithms = pictures(12).iter().map(logarithms).collect();
+        train(config, logarithms, Instant::now(), &mut |_| Control::Continue).unwrap()
+    };
+    let new = &pictures(13)[12];
+    let (expected, found) =
+        (train(&as_they_are).inspect(&logarithms(new)), train(&by_logarithms).inspect(new));
+    assert_eq!((found.scores, found.p_value), (expected.scores, expected.p_value));
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(crate) use mask::components;
 pub use mask::{Mask, read_mask};
 pub use nuisance::Nuisance;
 pub use overlay::{heat, outline, overlay};
-pub use preprocessing::{Colour, Fit, Preprocessing};
+pub use preprocessing::{Colour, Fit, Preprocessing, Tone};
 pub use read::{MAX_DECODED_BYTES, MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
 pub use registration::{Pose, Reach, Registration, Unexplained};
 pub use roi::{Polygon, Roi, RoiError};

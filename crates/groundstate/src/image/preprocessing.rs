@@ -36,6 +36,36 @@ pub enum Colour {
     Grey,
 }
 
+/// What is made of the value of a pixel, which is in `[0, 1]` before and after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tone {
+    /// Nothing.
+    #[default]
+    Linear,
+    /// ln(1 + 5 v) / ln 6 of a value v. Light multiplies what a surface reflects, so differences of logarithms stay what
+    /// they are when it changes; those of values far below 0.2 grow in proportion, so the noise of dark places is not
+    /// blown up.
+    Logarithmic,
+}
+
+impl Tone {
+    /// What is added to values before their logarithm is taken.
+    const DARK: f32 = 0.2;
+
+    /// Gives every value its tone.
+    fn apply(self, values: &mut [f32]) {
+        match self {
+            Self::Linear => {}
+            Self::Logarithmic => {
+                let scale = (1.0 + 1.0 / Self::DARK).ln().recip();
+                let tone = |value: f32| (scale * (1.0 + value / Self::DARK).ln()).min(1.0);
+                values.iter_mut().for_each(|value| *value = tone(*value));
+            }
+        }
+    }
+}
+
 /// The policy that turns an image into a network input. It belongs to the model: an image prepared
 /// otherwise than the training images were gets another energy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +79,14 @@ pub struct Preprocessing {
     pub colour: Colour,
     /// What counts as white, as a number of 16 bits, 1 to 65535: brighter values are cut off.
     pub white_level: u16,
+    /// What is made of each value after scaling.
+    pub tone: Tone,
 }
 
 impl Default for Preprocessing {
     fn default() -> Self {
-        Self { size: 256, fit: Fit::Stretch, colour: Colour::Rgb, white_level: white::FULL }
+        let (fit, colour, tone) = (Fit::Stretch, Colour::Rgb, Tone::Linear);
+        Self { size: 256, fit, colour, white_level: white::FULL, tone }
     }
 }
 
@@ -130,17 +163,20 @@ impl Preprocessing {
     }
 
     /// Turns an image that was [exposed](Self::expose) into a network input of `size` × `size` with
-    /// [`Self::channels`] channels; one that is worked through in tiles stays as it is.
+    /// [`Self::channels`] channels; of one that is worked through in tiles, only the tone changes.
     ///
     /// Scaling is bilinear, widened to the reduction so that fine texture does not alias, and done in
-    /// `f32`: what 16-bit files hold is kept.
+    /// `f32`: what 16-bit files hold is kept. Each value then gets its [`Tone`].
     ///
     /// # Panics
     /// If `size` is 0 or the image's fields contradict each other.
     pub fn apply(&self, image: &Image) -> Image {
-        if self.is_tiled() {
-            return image.clone();
-        }
+        let mut input = if self.is_tiled() { image.clone() } else { self.fitted(image) };
+        self.tone.apply(&mut input.pixels);
+        input
+    }
+
+    fn fitted(&self, image: &Image) -> Image {
         let inner = self.inner(image.width, image.height);
         // Grey conversion is linear and so is scaling: the cheaper order is fewer channels first.
         let scaled = match (image.channels, self.colour) {

@@ -108,6 +108,24 @@ fn grey_is_luma_and_a_grey_image_has_three_equal_channels() {
 }
 
 #[test]
+fn logarithms_are_taken_of_values_after_scaling_and_in_tiles() {
+    // Pixels between a dark and a bright one have the logarithm of a mean, not a mean of logarithms.
+    let image = Image { width: 2, height: 1, channels: 1, pixels: vec![0.0, 1.0] };
+    let linear = Preprocessing { size: 16, colour: Colour::Grey, ..Default::default() };
+    for fit in [Fit::Stretch, Fit::Pad, Fit::Tile] {
+        let toned = Preprocessing { fit, tone: Tone::Logarithmic, ..linear };
+        let expected = Preprocessing { fit, ..linear }.apply(&image);
+        let found = toned.apply(&image);
+        assert_eq!((found.width, found.height), (expected.width, expected.height));
+        for (found, value) in found.pixels.iter().zip(&expected.pixels) {
+            let expected = f64::from(1.0 + 5.0 * value).ln() / 6f64.ln();
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
+            assert!((0.0..=1.0).contains(found));
+        }
+    }
+}
+
+#[test]
 fn differences_below_8_bits_survive_scaling() {
     let settings = Preprocessing { size: 16, fit: Fit::Stretch, colour: Colour::Grey, ..Default::default() };
     let (a, b) = (0.5, 0.5 + 1.0 / 65_535.0);
@@ -129,7 +147,7 @@ fn sizes_out_of_range_are_refused() {
 fn settings_survive_json_and_unknown_keys_do_not() {
     let settings = Preprocessing { size: 128, fit: Fit::Pad, colour: Colour::Grey, ..Default::default() };
     let json = serde_json::to_string(&settings).unwrap();
-    assert_eq!(json, r#"{"size":128,"fit":"pad","colour":"grey","white_level":65535}"#);
+    assert_eq!(json, r#"{"size":128,"fit":"pad","colour":"grey","white_level":65535,"tone":"linear"}"#);
     assert_eq!(serde_json::from_str::<Preprocessing>(&json).unwrap(), settings);
     assert_eq!(serde_json::from_str::<Preprocessing>("{}").unwrap(), Preprocessing::default());
     assert!(serde_json::from_str::<Preprocessing>(r#"{"color":"grey"}"#).is_err());

@@ -13,7 +13,7 @@ use super::learned::{LearnedMethod, Learning, Readout};
 use super::optimiser::OptimiserConfig;
 use super::product::Product;
 use super::{Method, TrainError};
-use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi};
+use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi, Tone};
 use crate::model::{CELL, GaussianConfig, NetworkConfig};
 use crate::score::MapKind;
 
@@ -88,6 +88,9 @@ pub struct TrainConfig {
     /// What counts as white, as a number of 16 bits, 1 to 65535. Absent, the pictures are taken as they
     /// are; [`white_level`](crate::image::white_level) tells what they use of the range.
     pub white_level: Option<u16>,
+    /// What is made of the values of pixels; the method's own when absent: their logarithm where the energy is
+    /// a closed form or one times networks, on pictures that are scaled to one size.
+    pub tone: Option<Tone>,
     /// Region of interest: polygons with corners as shares of width and height; empty for all.
     pub roi: Vec<Polygon>,
     /// Share of the normal pictures that training does not see and that calibrate the detector, so that
@@ -126,6 +129,7 @@ impl Default for TrainConfig {
             fit: Fit::default(),
             colour: Colour::default(),
             white_level: None,
+            tone: None,
             roi: Vec::new(),
             calibration_share: 0.0,
             cross_conformal: false,
@@ -243,7 +247,16 @@ impl TrainConfig {
     pub fn preprocessing(&self) -> Preprocessing {
         let size = self.size.unwrap_or_else(|| self.default_size());
         let white_level = self.white_level.unwrap_or(Preprocessing::default().white_level);
-        Preprocessing { size, fit: self.fit, colour: self.colour, white_level }
+        let tone = self.tone.unwrap_or_else(|| self.default_tone());
+        Preprocessing { size, fit: self.fit, colour: self.colour, white_level, tone }
+    }
+
+    /// What the method takes of the values of pixels unless told otherwise.
+    fn default_tone(&self) -> Tone {
+        match self.method {
+            MethodName::Gaussian | MethodName::Product if self.fit != Fit::Tile => Tone::Logarithmic,
+            _ => Tone::Linear,
+        }
     }
 
     /// The region of interest, where there is one.
