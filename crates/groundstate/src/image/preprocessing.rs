@@ -173,9 +173,14 @@ impl Preprocessing {
     pub fn apply(&self, image: &Image) -> Image {
         let mut input = if self.is_tiled() { image.clone() } else { self.fitted(image) };
         self.tone.apply(&mut input.pixels);
+        // Tiles get their channels as they are cut.
+        if !self.is_tiled() && (input.channels, self.colour) == (1, Colour::Rgb) {
+            input = to_rgb(&input);
+        }
         input
     }
 
+    /// The image in the square, with its channels or, where grey is wanted, with one.
     fn fitted(&self, image: &Image) -> Image {
         let inner = self.inner(image.width, image.height);
         // Grey conversion is linear and so is scaling: the cheaper order is fewer channels first.
@@ -183,8 +188,7 @@ impl Preprocessing {
             (3, Colour::Grey) => scale(&to_grey(image), inner.width, inner.height),
             _ => scale(image, inner.width, inner.height),
         };
-        let placed = place(&scaled, inner, self.size);
-        if (placed.channels, self.colour) == (1, Colour::Rgb) { to_rgb(&placed) } else { placed }
+        place(&scaled, inner, self.size)
     }
 
     /// Brings a map of the network input back to the image of `width` × `height` that it came from.
