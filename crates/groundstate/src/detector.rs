@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::{Basis, Calibration};
 use crate::conditions::{CONDITION_NAMES, Conditions};
 use crate::drift::{DriftError, Watch};
-use crate::image::{Image, Map, Nuisance, Pose, Preprocessing, Roi};
+use crate::image::{Image, Map, Nuisance, Pose, Preprocessing, Roi, Tone};
 use crate::model::{Batch, Energy, EnergyModel, Wanted};
 use crate::regions::Segmentation;
 use crate::score::{MapKind, Maps, Normaliser, Reading, Scores, needs_gradient, read_tiles, step_px};
@@ -153,7 +153,8 @@ impl Detector {
                 pictures.iter().map(|picture| Seen::of(&read(picture), Pose::IDENTITY, &self.normaliser));
             return seen.map(|seen| self.judge(seen, Vec::new())).collect();
         }
-        let seen = see(pictures, &self.nuisance, &self.energy, &self.normaliser, self.wanted(detail));
+        let (scorer, tone) = ((&self.nuisance, &self.energy, &self.normaliser), self.preprocessing.tone);
+        let seen = see(pictures, tone, scorer, self.wanted(detail));
         let mut of_folds = vec![Vec::with_capacity(self.folds.len()); pictures.len()];
         for fold in &self.folds {
             let findings = fold.inspect_prepared(pictures, &self.preprocessing);
@@ -265,7 +266,8 @@ impl Fold {
     /// What it says of pictures that went through [`Detector::prepare`], which scales them to one size.
     fn inspect_prepared(&self, pictures: &[Image], preprocessing: &Preprocessing) -> Vec<FoldFinding> {
         let wanted = wanted(&self.default_score, self.default_map);
-        let seen = see(pictures, &self.nuisance, &self.energy, &self.normaliser, wanted);
+        let scorer = (&self.nuisance, &self.energy, &self.normaliser);
+        let seen = see(pictures, preprocessing.tone, scorer, wanted);
         let finding = |seen: &Seen| FoldFinding {
             score: seen.scores[&self.default_score],
             peak: seen.maps.peak(self.default_map, preprocessing),
@@ -288,16 +290,15 @@ impl Seen {
     }
 }
 
-/// Pictures of one size without their pose and light, through an energy.
+/// Pictures of one size without their pose and light, with a tone, through an energy.
 fn see(
     pictures: &[Image],
-    nuisance: &Nuisance,
-    energy: &EnergyModel,
-    normaliser: &Normaliser,
+    tone: Tone,
+    (nuisance, energy, normaliser): (&Nuisance, &EnergyModel, &Normaliser),
     wanted: Wanted,
 ) -> Vec<Seen> {
     let (poses, aligned): (Vec<Pose>, Vec<Image>) =
-        pictures.par_iter().map(|picture| nuisance.remove(picture.clone())).unzip();
+        pictures.par_iter().map(|picture| nuisance.remove(picture.clone(), tone)).unzip();
     let batch = Batch::of(&aligned);
     let (width, height) = (batch.width, batch.height);
     let evaluated = energy.evaluate(&batch, wanted).into_par_iter();

@@ -45,7 +45,7 @@ use arrays::Tensors;
 use energy::EnergyDescription;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u32 = 11;
+pub const FORMAT_VERSION: u32 = 12;
 const KEY: &str = "groundstate";
 const TEMPLATE: &str = "registration.template";
 const LIGHT: [&str; 2] = ["light.template", "light.weight"];

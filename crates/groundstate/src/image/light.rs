@@ -9,7 +9,7 @@
 
 use rayon::prelude::*;
 
-use super::{Image, Map};
+use super::{Image, Map, Tone};
 
 /// Darker places than this share of the mean brightness say little about a gain.
 const DARK: f32 = 0.25;
@@ -122,11 +122,11 @@ impl Light {
         median.map_or(1.0, |(ratio, _)| ratio.clamp(1.0 / LIMIT, LIMIT))
     }
 
-    /// The picture under the light of the mean normal one. Values may exceed 1.
+    /// The picture under the light of the mean normal one, with a tone. Values may exceed 1.
     #[must_use]
-    pub fn normalise(&self, mut picture: Image) -> Image {
+    pub fn normalise(&self, mut picture: Image, tone: Tone) -> Image {
         let gain = self.gain(&picture);
-        picture.pixels.iter_mut().for_each(|v| *v /= gain);
+        tone.relight(&mut picture.pixels, gain);
         picture
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     fn a_darker_picture_becomes_the_same_picture() {
         let light = Light::fit(&[picture(1.01, false), picture(0.99, false)]);
         assert!((light.gain(&picture(0.8, false)) - 0.8).abs() < 1e-4);
-        let normalised = light.normalise(picture(0.8, false));
+        let normalised = light.normalise(picture(0.8, false), Tone::Linear);
         let expected = picture(1.0, false).pixels;
         assert!(normalised.pixels.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4));
     }

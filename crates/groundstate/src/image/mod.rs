@@ -20,6 +20,7 @@ mod read;
 mod registration;
 mod resample;
 mod roi;
+mod tone;
 mod white;
 mod write;
 
@@ -30,11 +31,13 @@ pub(crate) use mask::components;
 pub use mask::{Mask, read_mask};
 pub use nuisance::Nuisance;
 pub use overlay::{heat, outline, overlay};
-pub use preprocessing::{Colour, Fit, Preprocessing, Tone};
+pub use preprocessing::{Colour, Fit, Preprocessing};
 pub use read::{MAX_DECODED_BYTES, MAX_EDGE_PX, MAX_FILE_BYTES, MAX_PIXELS, decode, read};
 pub use registration::{Pose, Reach, Registration, Unexplained};
 pub use roi::{Polygon, Roi, RoiError};
+pub use tone::Tone;
 pub use white::{Levels, white_level};
+pub(crate) use write::remove_if_there;
 pub use write::{jpeg_bytes, png_bytes, remove_leftovers, write_atomically, write_map, write_png};
 
 /// A picture in memory.

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Image, Light, Pose, Registration};
+use super::{Image, Light, Pose, Registration, Tone};
 
 /// The pose of the part and the light on it, which are found in every picture and taken out before
 /// the energy sees it: E(x) is the lowest over both.
@@ -16,24 +16,24 @@ pub struct Nuisance {
 
 impl Nuisance {
     /// Learns pose (if `register`, and if it turns out to matter) and light of square normal pictures,
-    /// and takes them out of those: each comes back with the pose that it had, as from
+    /// and takes them out of those: each comes back with the pose that it had and with the tone, as from
     /// [`Nuisance::remove`].
     ///
     /// # Panics
     /// If there is no picture.
-    pub fn fit(pictures: Vec<Image>, register: bool) -> (Self, Vec<Pose>, Vec<Image>) {
+    pub fn fit(pictures: Vec<Image>, register: bool, tone: Tone) -> (Self, Vec<Pose>, Vec<Image>) {
         let registration = if register { Registration::fit(&pictures).0 } else { None };
         let (poses, aligned): (Vec<Pose>, Vec<Image>) =
             pictures.into_par_iter().map(|picture| align(registration.as_ref(), picture)).unzip();
         let light = Light::fit(&aligned);
-        let pictures = aligned.into_par_iter().map(|picture| light.normalise(picture)).collect();
+        let pictures = aligned.into_par_iter().map(|picture| light.normalise(picture, tone)).collect();
         (Self { registration, light }, poses, pictures)
     }
 
-    /// The picture in the common pose and light, and the pose that it had.
-    pub fn remove(&self, picture: Image) -> (Pose, Image) {
+    /// The picture in the common pose and light, with a tone, and the pose that it had.
+    pub fn remove(&self, picture: Image, tone: Tone) -> (Pose, Image) {
         let (pose, aligned) = align(self.registration.as_ref(), picture);
-        (pose, self.light.normalise(aligned))
+        (pose, self.light.normalise(aligned, tone))
     }
 }
 
@@ -58,10 +58,10 @@ mod tests {
             Image { width: 64, height: 64, channels: 1, pixels }
         };
         let pictures: Vec<Image> = (0..12).map(picture).collect();
-        let (nuisance, poses, removed) = Nuisance::fit(pictures.clone(), true);
+        let (nuisance, poses, removed) = Nuisance::fit(pictures.clone(), true, Tone::Logarithmic);
         assert!(nuisance.registration.is_some() && poses.iter().any(|pose| *pose != Pose::IDENTITY));
         for (picture, expected) in pictures.into_iter().zip(poses.into_iter().zip(removed)) {
-            assert_eq!(nuisance.remove(picture), expected);
+            assert_eq!(nuisance.remove(picture, Tone::Logarithmic), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 use super::resample::{Rectangle, bilinear};
-use super::{Image, ImageError, Map, white};
+use super::{Image, ImageError, Map, Tone, white};
 
 /// Cells an edge of a region of interest of images that keep their size, whose tiles say nothing about it.
 const TILED_ROI_EDGE: usize = 1024;
@@ -36,36 +36,6 @@ pub enum Colour {
     Grey,
 }
 
-/// What is made of the value of a pixel, which is in `[0, 1]` before and after.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tone {
-    /// Nothing.
-    #[default]
-    Linear,
-    /// ln(1 + 5 v) / ln 6 of a value v. Light multiplies what a surface reflects, so differences of logarithms stay what
-    /// they are when it changes; those of values far below 0.2 grow in proportion, so the noise of dark places is not
-    /// blown up.
-    Logarithmic,
-}
-
-impl Tone {
-    /// What is added to values before their logarithm is taken.
-    const DARK: f32 = 0.2;
-
-    /// Gives every value its tone.
-    fn apply(self, values: &mut [f32]) {
-        match self {
-            Self::Linear => {}
-            Self::Logarithmic => {
-                let scale = (1.0 + 1.0 / Self::DARK).ln().recip();
-                let tone = |value: f32| (scale * (1.0 + value / Self::DARK).ln()).min(1.0);
-                values.iter_mut().for_each(|value| *value = tone(*value));
-            }
-        }
-    }
-}
-
 /// The policy that turns an image into a network input. It belongs to the model: an image prepared
 /// otherwise than the training images were gets another energy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +49,8 @@ pub struct Preprocessing {
     pub colour: Colour,
     /// What counts as white, as a number of 16 bits, 1 to 65535: brighter values are cut off.
     pub white_level: u16,
-    /// What is made of each value after scaling.
+    /// What is made of each value once pose and light are taken out, by
+    /// [`Nuisance`](super::Nuisance) or as a tile is cut.
     pub tone: Tone,
 }
 
@@ -138,13 +109,14 @@ impl Preprocessing {
         if self.is_tiled() { TILED_ROI_EDGE } else { self.size }
     }
 
-    /// A part of an image that is worked through in tiles, with [`Self::channels`] channels. Outside the
-    /// image its border pixels are repeated.
+    /// A part of an image that is worked through in tiles, as the energy takes it: with [`Self::channels`] channels, without
+    /// the gain of the light, and with the [`Tone`]. Outside the image its border pixels are repeated.
     pub(crate) fn window(
         &self,
         image: &Image,
         (left, top): (usize, usize),
         (width, height): (usize, usize),
+        gain: f32,
     ) -> Image {
         let (channels, row_len) = (image.channels, image.width * image.channels);
         let mut pixels = Vec::with_capacity(width * height * channels);
@@ -154,41 +126,35 @@ impl Preprocessing {
             pixels.extend_from_slice(&row[first * channels..end * channels]);
             (end - first..width).for_each(|_| pixels.extend_from_slice(&row[row_len - channels..]));
         }
-        let window = Image { width, height, channels, pixels };
-        match (channels, self.colour) {
-            (3, Colour::Grey) => to_grey(&window),
-            (1, Colour::Rgb) => to_rgb(&window),
-            _ => window,
+        let mut window = Image { width, height, channels, pixels };
+        if (channels, self.colour) == (3, Colour::Grey) {
+            window = to_grey(&window);
         }
+        self.tone.relight(&mut window.pixels, gain);
+        if (channels, self.colour) == (1, Colour::Rgb) { to_rgb(&window) } else { window }
     }
 
     /// Turns an image that was [exposed](Self::expose) into a network input of `size` × `size` with
-    /// [`Self::channels`] channels; of one that is worked through in tiles, only the tone changes.
+    /// [`Self::channels`] channels; one that is worked through in tiles stays as it is. Pose, light and [`Tone`] are left to
+    /// [`Nuisance`](super::Nuisance).
     ///
     /// Scaling is bilinear, widened to the reduction so that fine texture does not alias, and done in
-    /// `f32`: what 16-bit files hold is kept. Each value then gets its [`Tone`].
+    /// `f32`: what 16-bit files hold is kept.
     ///
     /// # Panics
     /// If `size` is 0 or the image's fields contradict each other.
     pub fn apply(&self, image: &Image) -> Image {
-        let mut input = if self.is_tiled() { image.clone() } else { self.fitted(image) };
-        self.tone.apply(&mut input.pixels);
-        // Tiles get their channels as they are cut.
-        if !self.is_tiled() && (input.channels, self.colour) == (1, Colour::Rgb) {
-            input = to_rgb(&input);
+        if self.is_tiled() {
+            return image.clone();
         }
-        input
-    }
-
-    /// The image in the square, with its channels or, where grey is wanted, with one.
-    fn fitted(&self, image: &Image) -> Image {
         let inner = self.inner(image.width, image.height);
         // Grey conversion is linear and so is scaling: the cheaper order is fewer channels first.
         let scaled = match (image.channels, self.colour) {
             (3, Colour::Grey) => scale(&to_grey(image), inner.width, inner.height),
             _ => scale(image, inner.width, inner.height),
         };
-        place(&scaled, inner, self.size)
+        let placed = place(&scaled, inner, self.size);
+        if (placed.channels, self.colour) == (1, Colour::Rgb) { to_rgb(&placed) } else { placed }
     }
 
     /// Brings a map of the network input back to the image of `width` × `height` that it came from.

@@ -106,10 +106,21 @@ pub fn remove_leftovers(path: &Path) -> io::Result<()> {
         // A writer holds a lock, which the system takes back when it dies.
         let abandoned = fs::File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if abandoned {
-            fs::remove_file(entry.path())?;
+            remove_if_there(&entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Removes a file that another process may have removed already.
+///
+/// # Errors
+/// The system's reason; that there is no such file is none.
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What the names of the temporary files for `path` begin with.

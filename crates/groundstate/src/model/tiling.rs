@@ -80,10 +80,9 @@ impl Tiling {
         rows.flat_map(|top| (0..self.width).step_by(self.core).map(move |left| tile(top, left))).collect()
     }
 
-    /// A tile's window, ready for the energy; `gain` of the light is divided out.
+    /// A tile's window, ready for the energy, of a picture that is lit `gain` times as the others.
     pub(crate) fn cut(&self, picture: &Image, preprocessing: &Preprocessing, tile: Tile, gain: f32) -> Cut {
-        let mut window = preprocessing.window(picture, tile.window, self.window);
-        window.pixels.iter_mut().for_each(|v| *v /= gain);
+        let window = preprocessing.window(picture, tile.window, self.window, gain);
         let (left, top) = tile.window;
         let place = Place { left, top, width: self.width, height: self.height };
         Cut { tile, place, batch: Batch::of([&window]) }

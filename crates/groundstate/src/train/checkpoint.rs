@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::TrainConfig;
-use crate::image::{Image, remove_leftovers, write_atomically};
+use crate::image::{Image, remove_if_there, remove_leftovers, write_atomically};
 
 /// How a checkpoint begins; another format begins otherwise.
 const MAGIC: &[u8] = b"groundstate checkpoint 1\n";
@@ -47,10 +47,7 @@ impl Checkpoints {
         for part in 0..PARTS {
             let path = self.of_part(part).path;
             remove_leftovers(&path)?;
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove_if_there(&path)?;
         }
         Ok(())
     }

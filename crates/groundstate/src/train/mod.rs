@@ -178,7 +178,8 @@ pub fn train_with_checkpoints(
         return Ok(completed);
     }
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
-    let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register);
+    let tone = config.preprocessing().tone;
+    let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register, tone);
     let registered = nuisance.registration.is_some();
     let lesson = Lesson {
         pictures: &pictures,

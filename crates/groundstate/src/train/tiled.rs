@@ -170,16 +170,10 @@ impl Setting<'_> {
         let members = (0..count).step_by(count.div_ceil(EXHIBITED));
         let tile = |member| {
             let picture = self.read(member)?;
-            Ok(self.tile(&picture, self.light.gain(&picture), self.preprocessing.size, &mut rng))
+            let (edge, gain) = (self.preprocessing.size, self.light.gain(&picture));
+            Ok(random_tile(&picture, edge, &self.preprocessing, gain, &mut rng))
         };
         members.map(tile).collect()
-    }
-
-    /// A random square of a picture that is lit `gain` times as the others.
-    fn tile(&self, picture: &Image, gain: f32, edge: usize, rng: &mut ChaCha8Rng) -> Image {
-        let mut tile = random_tile(picture, edge, &self.preprocessing, rng);
-        tile.pixels.iter_mut().for_each(|v| *v /= gain);
-        tile
     }
 
     /// Feature vectors of cells all over some of the pictures.
@@ -191,9 +185,8 @@ impl Setting<'_> {
             let gain = self.light.gain(&picture);
             let mut rng = ChaCha8Rng::seed_from_u64(member as u64);
             let features = (0..WHITENING_TILES).map(|_| {
-                let tile = random_tile(&picture, WHITENING_EDGE, &self.preprocessing, &mut rng);
-                let mut batch = Batch::of([&tile]);
-                batch.values.iter_mut().for_each(|v| *v /= gain);
+                let tile = random_tile(&picture, WHITENING_EDGE, &self.preprocessing, gain, &mut rng);
+                let batch = Batch::of([&tile]);
                 let features = TiledBank::features(&batch).by_cell();
                 let cells = batch.width / CELL * (batch.height / CELL);
                 let length = features.len() / cells;
@@ -252,17 +245,24 @@ impl Setting<'_> {
         for &member in members {
             let picture = self.read(member)?;
             let gain = self.light.gain(&picture);
-            pool.extend((0..each).map(|_| self.tile(&picture, gain, edge, &mut rng)));
+            pool.extend((0..each).map(|_| random_tile(&picture, edge, &self.preprocessing, gain, &mut rng)));
         }
         Ok(pool)
     }
 }
 
-/// A square of a picture, where tiles may begin; of a smaller picture, all of it and its border.
-fn random_tile(picture: &Image, edge: usize, preprocessing: &Preprocessing, rng: &mut ChaCha8Rng) -> Image {
+/// A square of a picture that is lit `gain` times as the others, where tiles may begin; of a smaller picture, all of it
+/// and its border.
+fn random_tile(
+    picture: &Image,
+    edge: usize,
+    preprocessing: &Preprocessing,
+    gain: f32,
+    rng: &mut ChaCha8Rng,
+) -> Image {
     let mut start = |length: usize| {
         STEP_PX * rng.random_range(0..=length.next_multiple_of(STEP_PX).saturating_sub(edge) / STEP_PX)
     };
     let at = (start(picture.width), start(picture.height));
-    preprocessing.window(picture, at, (edge, edge))
+    preprocessing.window(picture, at, (edge, edge), gain)
 }
