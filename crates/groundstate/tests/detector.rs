@@ -118,8 +118,6 @@ fn a_product_has_two_networks_and_is_calibrated_on_every_picture() {
         optimiser: steps,
         register: false,
         size: Some(2 * EDGE),
-        // Networks take fewer steps to learn from values as they are.
-        tone: Some(Tone::Linear),
         network: NetworkConfig { width: 4, ..Default::default() },
         ..config(MethodName::Product)
     };
@@ -231,21 +229,32 @@ fn pictures_set_apart_calibrate_and_nothing_else() {
 }
 
 #[test]
-fn a_closed_form_sees_logarithms_unless_told_otherwise() {
-    let tone =
-        |method, fit, tone| TrainConfig { method, fit, tone, ..Default::default() }.preprocessing().tone;
-    assert_eq!(tone(MethodName::Gaussian, Fit::Stretch, None), Tone::Logarithmic);
-    assert_eq!(tone(MethodName::Product, Fit::Pad, None), Tone::Logarithmic);
-    assert_eq!(tone(MethodName::Product, Fit::Tile, None), Tone::Linear);
-    assert_eq!(tone(MethodName::Contrast, Fit::Stretch, None), Tone::Linear);
-    assert_eq!(tone(MethodName::Product, Fit::Stretch, Some(Tone::Linear)), Tone::Linear);
+fn logarithms_are_taken_where_asked_for_or_where_contrast_grows_with_brightness() {
+    // Waves of one contrast, in light that wanders over the picture or does not.
+    let with_light = |wander: f32| -> Vec<Image> {
+        let lit = |(number, picture): (usize, Image)| {
+            let light = |i: usize| 1.0 + wander * ((i / EDGE + 5 * number) as f32 / 4.0).sin();
+            let pixels = picture.pixels.iter().enumerate().map(|(i, v)| v * light(i / 3)).collect();
+            Image { pixels, ..picture }
+        };
+        pictures(13).into_iter().enumerate().map(lit).collect()
+    };
+    let train = |config: &TrainConfig, pictures: &[Image]| {
+        train(config, pictures.to_vec(), Instant::now(), &mut |_| Control::Continue).unwrap()
+    };
+    let tone = |method, pictures: &[Image]| train(&config(method), pictures).preprocessing.tone;
+    assert_eq!(tone(MethodName::Gaussian, &with_light(0.4)), Tone::Logarithmic);
+    assert_eq!(tone(MethodName::Gaussian, &with_light(0.0)), Tone::Linear);
+    assert_eq!(tone(MethodName::Contrast, &with_light(0.4)), Tone::Linear);
 
     // Light is taken out first: what is left of a darker picture has the logarithms that it should.
-    let logarithmic = trained(&config(MethodName::Gaussian));
-    let linear = trained(&TrainConfig { tone: Some(Tone::Linear), ..config(MethodName::Gaussian) });
     let new = &pictures(13)[12];
     let darker = Image { pixels: new.pixels.iter().map(|v| 0.6 * v).collect(), ..*new };
+    let toned =
+        |tone| train(&TrainConfig { tone: Some(tone), ..config(MethodName::Gaussian) }, &pictures(12));
     let score = |detector: &Detector, picture| detector.inspect(picture).scores["energy"];
+    let (linear, logarithmic) = (toned(Tone::Linear), toned(Tone::Logarithmic));
+    assert_eq!(logarithmic.preprocessing.tone, Tone::Logarithmic);
     let expected = score(&logarithmic, new);
     assert!((score(&logarithmic, &darker) / expected - 1.0).abs() < 1e-3);
     assert!((score(&linear, new) / expected - 1.0).abs() > 1e-2);
@@ -269,9 +278,9 @@ fn each_fold_is_scored_by_a_training_without_it_and_a_new_picture_by_all_of_them
         for (number, picture) in pictures(12).into_iter().enumerate() {
             if number % 3 == fold { &mut members } else { &mut others }.push(picture);
         }
-        let without =
-            train(&config(MethodName::Gaussian), others, Instant::now(), &mut |_| Control::Continue);
-        let without = without.unwrap();
+        // All pictures have decided on the tone.
+        let of_all = TrainConfig { tone: Some(plain.preprocessing.tone), ..config(MethodName::Gaussian) };
+        let without = train(&of_all, others, Instant::now(), &mut |_| Control::Continue).unwrap();
         let of = |picture: &Image| {
             let inspection = without.inspect(picture);
             (inspection.score, without.peak(&inspection))

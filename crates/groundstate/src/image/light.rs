@@ -110,16 +110,8 @@ impl Light {
             .iter()
             .zip(&self.weight.values)
             .zip(picture.brightness(Self::TEMPLATE_PX).values);
-        let mut ratios: Vec<(f32, f32)> =
-            places.filter(|((_, w), _)| **w > 0.0).map(|((t, &w), value)| (value / t, w)).collect();
-        ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let half = ratios.iter().map(|(_, weight)| weight).sum::<f32>() / 2.0;
-        let mut below = 0.0;
-        let median = ratios.iter().find(|(_, weight)| {
-            below += weight;
-            below >= half
-        });
-        median.map_or(1.0, |(ratio, _)| ratio.clamp(1.0 / LIMIT, LIMIT))
+        let ratios = places.filter(|((_, w), _)| **w > 0.0).map(|((t, &w), value)| (value / t, w)).collect();
+        weighted_median(ratios).map_or(1.0, |ratio| ratio.clamp(1.0 / LIMIT, LIMIT))
     }
 
     /// The picture under the light of the mean normal one, with a tone. Values may exceed 1.
@@ -129,6 +121,18 @@ impl Light {
         tone.relight(&mut picture.pixels, gain);
         picture
     }
+}
+
+/// The least value at which half of the weight lies at it or below; nothing of nothing.
+pub(super) fn weighted_median(mut values: Vec<(f32, f32)>) -> Option<f32> {
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = values.iter().map(|(_, weight)| weight).sum::<f32>() / 2.0;
+    let mut below = 0.0;
+    let median = values.iter().find(|(_, weight)| {
+        below += weight;
+        below >= half
+    });
+    median.map(|&(value, _)| value)
 }
 
 #[cfg(test)]

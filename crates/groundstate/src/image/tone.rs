@@ -1,6 +1,14 @@
 //! What is made of the values of pixels once their light is taken out.
+//!
+//! Where differences are a matter of how much light a place gets and reflects, contrast is in proportion to brightness
+//! and logarithms make it the same everywhere; where they are noise, or a pattern whose dark places have as much contrast
+//! as its bright ones, logarithms only blow up what is dark. Normal pictures show which it is.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use super::light::weighted_median;
+use super::{Image, Light};
 
 /// What is made of the value of a pixel under the light of the mean normal picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +23,32 @@ pub enum Tone {
     Logarithmic,
 }
 
+/// Edge in pixels of the blocks whose contrast is compared with their brightness.
+const BLOCK_PX: usize = 8;
+/// Added to the spread of a block: half a step of 8 bits.
+const SPREAD_FLOOR: f32 = 2e-3;
+/// Added to the mean of a block.
+const MEAN_FLOOR: f32 = 1e-3;
+/// Half-way between contrast that does not depend on brightness and contrast in proportion to it.
+const LEAST_GROWTH: f32 = 0.5;
+
 impl Tone {
     /// What is added to values before their logarithm is taken.
     const DARK: f32 = 0.2;
+
+    /// The tone that suits normal pictures of one size: logarithmic where contrast grows with brightness, at least with its
+    /// square root.
+    ///
+    /// Compared are blocks of 8 × 8 px at one position in different pictures, under one light: the growth is the slope of
+    /// the logarithm of their spread over that of their mean, of which the median over all positions decides, so that
+    /// the outline of a part that moves does not. A position counts by how much its brightness varies.
+    ///
+    /// # Panics
+    /// If there is no picture.
+    pub fn of(pictures: &[Image]) -> Self {
+        let grows = contrast_growth(pictures).is_some_and(|growth| growth >= LEAST_GROWTH);
+        if grows { Self::Logarithmic } else { Self::Linear }
+    }
 
     /// Divides the gain of the light out of values, then gives each its tone.
     pub(super) fn relight(self, values: &mut [f32], gain: f32) {
@@ -32,9 +63,83 @@ impl Tone {
     }
 }
 
+/// How fast contrast grows with brightness; nothing where brightness does not vary.
+fn contrast_growth(pictures: &[Image]) -> Option<f32> {
+    let light = Light::fit(pictures);
+    let blocks: Vec<Vec<[f32; 2]>> =
+        pictures.par_iter().map(|picture| blocks(picture, light.gain(picture))).collect();
+    let growth = |position: usize| {
+        let [means, spreads] = [0, 1].map(|k| centred(blocks.iter().map(|picture| picture[position][k])));
+        let of_means = means.iter().map(|mean| mean * mean).sum::<f32>();
+        let of_both = means.iter().zip(&spreads).map(|(mean, spread)| mean * spread).sum::<f32>();
+        (of_means > 0.0).then(|| (of_both / of_means, of_means.sqrt()))
+    };
+    weighted_median((0..blocks[0].len()).filter_map(growth).collect())
+}
+
+/// Values less their mean.
+fn centred(values: impl ExactSizeIterator<Item = f32> + Clone) -> Vec<f32> {
+    let mean = values.clone().sum::<f32>() / values.len() as f32;
+    values.map(|value| value - mean).collect()
+}
+
+/// The logarithms of mean and spread of each block of a picture that is lit `gain` times as the others.
+fn blocks(picture: &Image, gain: f32) -> Vec<[f32; 2]> {
+    let Image { width, height, channels, ref pixels } = *picture;
+    let values: Vec<f32> =
+        pixels.chunks_exact(channels).map(|pixel| pixel.iter().sum::<f32>() / channels as f32).collect();
+    let across = width / BLOCK_PX;
+    let corners = (0..height / BLOCK_PX).flat_map(|y| (0..across).map(move |x| (y * width + x) * BLOCK_PX));
+    let block = |corner: usize| {
+        let rows = (0..BLOCK_PX).map(|y| &values[corner + y * width..][..BLOCK_PX]);
+        let count = (BLOCK_PX * BLOCK_PX) as f32;
+        let mean = rows.clone().flatten().sum::<f32>() / count;
+        let squares = rows.flatten().map(|value| (value - mean).powi(2)).sum::<f32>() / count;
+        [mean / gain + MEAN_FLOOR, squares.sqrt() / gain + SPREAD_FLOOR].map(f32::ln)
+    };
+    corners.map(block).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+
+    /// Pictures whose brightness wanders from place to place, with contrast by the brightness.
+    fn pictures(contrast: impl Fn(f32) -> f32) -> Vec<Image> {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let picture = |_| {
+            let phase: f32 = rng.random_range(0.0..6.0);
+            let value = |i: usize| {
+                let brightness = 0.45 + 0.3 * ((i % 64 + i / 64) as f32 / 20.0 + phase).sin();
+                brightness + contrast(brightness) * rng.random_range(-1.0..1.0f32)
+            };
+            Image { width: 64, height: 64, channels: 1, pixels: (0..64 * 64).map(value).collect() }
+        };
+        (0..12).map(picture).collect()
+    }
+
+    #[test]
+    fn logarithms_suit_contrast_in_proportion_to_brightness_and_no_other() {
+        assert_eq!(Tone::of(&pictures(|brightness| 0.2 * brightness)), Tone::Logarithmic);
+        assert_eq!(Tone::of(&pictures(|_| 0.1)), Tone::Linear);
+        assert_eq!(Tone::of(&pictures(|brightness| 0.2 * (1.0 - brightness))), Tone::Linear);
+    }
+
+    #[test]
+    fn pictures_that_tell_nothing_stay_as_they_are() {
+        let flat = |edge: usize, value: f32| Image {
+            width: edge,
+            height: edge,
+            channels: 3,
+            pixels: vec![value; edge * edge * 3],
+        };
+        for (edge, value) in [(64, 0.5), (64, 0.0), (16, 1.0), (5, 0.3)] {
+            assert_eq!(Tone::of(&[flat(edge, value), flat(edge, value)]), Tone::Linear);
+        }
+    }
 
     #[test]
     fn logarithms_are_taken_of_values_without_their_light() {

@@ -13,7 +13,7 @@ use super::learned::{LearnedMethod, Learning, Readout};
 use super::optimiser::OptimiserConfig;
 use super::product::Product;
 use super::{Method, TrainError};
-use crate::image::{Colour, Fit, Polygon, Preprocessing, Roi, Tone};
+use crate::image::{Colour, Fit, Image, Polygon, Preprocessing, Roi, Tone};
 use crate::model::{CELL, GaussianConfig, NetworkConfig};
 use crate::score::MapKind;
 
@@ -88,8 +88,8 @@ pub struct TrainConfig {
     /// What counts as white, as a number of 16 bits, 1 to 65535. Absent, the pictures are taken as they
     /// are; [`white_level`](crate::image::white_level) tells what they use of the range.
     pub white_level: Option<u16>,
-    /// What is made of the values of pixels; the method's own when absent: their logarithm where the energy is
-    /// a closed form or one times networks, on pictures that are scaled to one size.
+    /// What is made of the values of pixels. Absent, they are taken as they are but where the energy is a closed form or
+    /// one times networks, on pictures that are scaled to one size: there the normal pictures decide ([`Tone::of`]).
     pub tone: Option<Tone>,
     /// Region of interest: polygons with corners as shares of width and height; empty for all.
     pub roi: Vec<Polygon>,
@@ -243,20 +243,21 @@ impl TrainConfig {
         }
     }
 
-    /// How pictures are brought to the shape that the method takes.
+    /// How pictures are brought to the shape that the method takes; with the tone only if it is stated.
     pub fn preprocessing(&self) -> Preprocessing {
         let size = self.size.unwrap_or_else(|| self.default_size());
         let white_level = self.white_level.unwrap_or(Preprocessing::default().white_level);
-        let tone = self.tone.unwrap_or_else(|| self.default_tone());
+        let tone = self.tone.unwrap_or_default();
         Preprocessing { size, fit: self.fit, colour: self.colour, white_level, tone }
     }
 
-    /// What the method takes of the values of pixels unless told otherwise.
-    fn default_tone(&self) -> Tone {
-        match self.method {
-            MethodName::Gaussian | MethodName::Product if self.fit != Fit::Tile => Tone::Logarithmic,
-            _ => Tone::Linear,
-        }
+    /// The tone that is stated, or that normal pictures of one size ask for.
+    pub(super) fn tone_of(&self, pictures: &[Image]) -> Tone {
+        let decided = || match self.method {
+            MethodName::Gaussian | MethodName::Product => Tone::of(pictures),
+            MethodName::Contrast | MethodName::Dsm | MethodName::Cd => Tone::Linear,
+        };
+        self.tone.unwrap_or_else(decided)
     }
 
     /// The region of interest, where there is one.

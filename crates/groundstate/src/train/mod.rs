@@ -168,6 +168,8 @@ pub fn train_with_checkpoints(
         return Err(TrainError::TooFewPictures { found: pictures.len(), expected: 2 });
     }
     let (pictures, apart) = set_apart(pictures, config.calibration_share, config.seed)?;
+    let tone = config.tone_of(&pictures);
+    let config = TrainConfig { tone: Some(tone), ..config };
     if config.cross_conformal {
         let (folds, calibration) = cross_conformal::calibrate(&config, &pictures, start, observer)?;
         let of_all = TrainConfig { cross_conformal: false, ..config.clone() };
@@ -178,7 +180,6 @@ pub fn train_with_checkpoints(
         return Ok(completed);
     }
     let keeper = checkpoints.map(|checkpoints| checkpoint::Keeper::new(checkpoints, &config, &pictures));
-    let tone = config.preprocessing().tone;
     let (nuisance, poses, pictures) = Nuisance::fit(pictures, config.register, tone);
     let registered = nuisance.registration.is_some();
     let lesson = Lesson {
