@@ -31,6 +31,8 @@ const SPREAD_FLOOR: f32 = 2e-3;
 const MEAN_FLOOR: f32 = 1e-3;
 /// Half-way between contrast that does not depend on brightness and contrast in proportion to it.
 const LEAST_GROWTH: f32 = 0.5;
+/// Where brightness or contrast varies by less than this share, it is covered, burnt out or rounding, and tells nothing.
+const LEAST_VARIATION: f32 = 1e-3;
 
 impl Tone {
     /// What is added to values before their logarithm is taken.
@@ -63,16 +65,17 @@ impl Tone {
     }
 }
 
-/// How fast contrast grows with brightness; nothing where brightness does not vary.
+/// How fast contrast grows with brightness; nothing where they do not vary.
 fn contrast_growth(pictures: &[Image]) -> Option<f32> {
     let light = Light::fit(pictures);
     let blocks: Vec<Vec<[f32; 2]>> =
         pictures.par_iter().map(|picture| blocks(picture, light.gain(picture))).collect();
     let growth = |position: usize| {
         let [means, spreads] = [0, 1].map(|k| centred(blocks.iter().map(|picture| picture[position][k])));
-        let of_means = means.iter().map(|mean| mean * mean).sum::<f32>();
-        let of_both = means.iter().zip(&spreads).map(|(mean, spread)| mean * spread).sum::<f32>();
-        (of_means > 0.0).then(|| (of_both / of_means, of_means.sqrt()))
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let (of_means, of_spreads) = (product(&means, &means), product(&spreads, &spreads));
+        let tells = of_means.min(of_spreads) > pictures.len() as f32 * LEAST_VARIATION.powi(2);
+        tells.then(|| (product(&means, &spreads) / of_means, of_means.sqrt()))
     };
     weighted_median((0..blocks[0].len()).filter_map(growth).collect())
 }
@@ -129,6 +132,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_covered_has_no_say() {
+        let mut covered = pictures(|brightness| 0.2 * brightness);
+        for (picture, light) in covered.iter_mut().zip([0.8, 1.0, 1.25].into_iter().cycle()) {
+            picture.pixels.iter_mut().for_each(|v| *v *= light);
+            picture.pixels[..48 * 64].fill(0.5);
+        }
+        assert_eq!(Tone::of(&covered), Tone::Logarithmic);
+    }
+
+    #[test]
     fn pictures_that_tell_nothing_stay_as_they_are() {
         let flat = |edge: usize, value: f32| Image {
             width: edge,
@@ -137,7 +150,7 @@ mod tests {
             pixels: vec![value; edge * edge * 3],
         };
         for (edge, value) in [(64, 0.5), (64, 0.0), (16, 1.0), (5, 0.3)] {
-            assert_eq!(Tone::of(&[flat(edge, value), flat(edge, value)]), Tone::Linear);
+            assert_eq!(Tone::of(&vec![flat(edge, value); 7]), Tone::Linear);
         }
     }
 
