@@ -246,6 +246,10 @@ fn logarithms_are_taken_where_asked_for_or_where_contrast_grows_with_brightness(
     assert_eq!(tone(MethodName::Gaussian, &with_light(0.4)), Tone::Logarithmic);
     assert_eq!(tone(MethodName::Gaussian, &with_light(0.0)), Tone::Linear);
     assert_eq!(tone(MethodName::Contrast, &with_light(0.4)), Tone::Linear);
+    let stated = TrainConfig { tone: Some(Tone::Linear), ..config(MethodName::Gaussian) };
+    assert_eq!(train(&stated, &with_light(0.4)).preprocessing.tone, Tone::Linear);
+    let in_tiles = TrainConfig { fit: Fit::Tile, ..config(MethodName::Product) };
+    assert_eq!(in_tiles.preprocessing().tone, Tone::Linear);
 
     // Light is taken out first: what is left of a darker picture has the logarithms that it should.
     let new = &pictures(13)[12];

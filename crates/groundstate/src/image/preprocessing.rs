@@ -231,11 +231,15 @@ impl Image {
         scale(self, scaled(self.width), scaled(self.height))
     }
 
+    /// Mean of the channels of every pixel.
+    pub(super) fn channel_means(&self) -> Vec<f32> {
+        let mean = |pixel: &[f32]| pixel.iter().sum::<f32>() / self.channels as f32;
+        self.pixels.chunks_exact(self.channels).map(mean).collect()
+    }
+
     /// Mean of the channels, scaled to a square as by [`Preprocessing::apply`].
     pub(super) fn brightness(&self, edge_px: usize) -> Map {
-        let mean = |pixel: &[f32]| pixel.iter().sum::<f32>() / self.channels as f32;
-        let pixels = self.pixels.chunks_exact(self.channels).map(mean).collect();
-        let grey = Self { width: self.width, height: self.height, channels: 1, pixels };
+        let grey = Self { width: self.width, height: self.height, channels: 1, pixels: self.channel_means() };
         Map { width: edge_px, height: edge_px, values: scale(&grey, edge_px, edge_px).pixels }
     }
 }

@@ -88,9 +88,7 @@ fn centred(values: impl ExactSizeIterator<Item = f32> + Clone) -> Vec<f32> {
 
 /// The logarithms of mean and spread of each block of a picture that is lit `gain` times as the others.
 fn blocks(picture: &Image, gain: f32) -> Vec<[f32; 2]> {
-    let Image { width, height, channels, ref pixels } = *picture;
-    let values: Vec<f32> =
-        pixels.chunks_exact(channels).map(|pixel| pixel.iter().sum::<f32>() / channels as f32).collect();
+    let (width, height, values) = (picture.width, picture.height, picture.channel_means());
     let across = width / BLOCK_PX;
     let corners = (0..height / BLOCK_PX).flat_map(|y| (0..across).map(move |x| (y * width + x) * BLOCK_PX));
     let block = |corner: usize| {
